@@ -1,0 +1,45 @@
+"""Exact numbers: every amount is a finite Decimal made from text, and rounding happens only here.
+
+Prices and quantities are rounded once, on the way to a venue, with the direction in the function's name. What is
+read back (venue replies, ledger rows) is parsed by `parse_amount`, which takes no NaN, no infinity and no float.
+"""
+
+from __future__ import annotations
+
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
+
+ZERO = Decimal(0)
+ONE = Decimal(1)
+BPS = Decimal("0.0001")
+"""One basis point as a fraction."""
+
+
+def parse_amount(text: str) -> Decimal:
+    """The finite Decimal that `text` spells; ValueError for anything else (NaN, infinity, empty, floats)."""
+    if not isinstance(text, str):
+        raise ValueError(f"an amount is text, not {type(text).__name__}: {text!r}")
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        raise ValueError(f"not a number: {text!r}") from None
+    if not amount.is_finite():
+        raise ValueError(f"not a finite number: {text!r}")
+    return amount
+
+
+def amount_text(amount: Decimal) -> str:
+    """`amount` in plain digits (no exponent, no trailing zeros), as the ledger, the API and venues want it."""
+    if not amount:
+        return "0"
+    text = format(amount, "f")
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def floor_to_step(amount: Decimal, step: Decimal) -> Decimal:
+    """The largest multiple of `step` (> 0) that is not above `amount`."""
+    return (amount / step).to_integral_value(ROUND_FLOOR) * step
+
+
+def ceil_to_step(amount: Decimal, step: Decimal) -> Decimal:
+    """The smallest multiple of `step` (> 0) that is not below `amount`."""
+    return (amount / step).to_integral_value(ROUND_CEILING) * step

@@ -1,0 +1,1 @@
+"""Small generic parts on Trio, and the seams (network, clock, threads, randomness, disk) that simulation replaces."""

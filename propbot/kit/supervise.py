@@ -1,0 +1,80 @@
+"""Keeping tasks alive, or ending them with a reason. The only place where a broad `except` may stand."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+
+import trio
+from attrs import define, field
+
+AsyncFn = Callable[[], Awaitable[None]]
+
+
+@define
+class Backoff:
+    """Delays that double from `first_s` to `most_s`, each with ±50 % jitter; `reset` after healthy data only."""
+
+    rng: random.Random
+    first_s: float = 0.2
+    most_s: float = 10.0
+    _failures: int = field(default=0, init=False)
+
+    def reset(self) -> None:
+        self._failures = 0
+
+    def next_delay_s(self) -> float:
+        delay_s: float = min(self.most_s, self.first_s * 2.0**self._failures)
+        self._failures = min(self._failures + 1, 30)
+        return delay_s * self.rng.uniform(0.5, 1.5)
+
+
+def describe(error: BaseException) -> str:
+    """The innermost story of an error: groups unwrapped, each leaf as `Type: message`."""
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(dict.fromkeys(describe(part) for part in error.exceptions))
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+
+
+async def run_restarting(
+    name: str,
+    session: Callable[[Backoff], Awaitable[None]],
+    *,
+    backoff: Backoff,
+    on_failure: Callable[[str, BaseException], None],
+) -> None:
+    """Run `session` for ever: when it returns or fails, say so and start it again after a delay.
+
+    The session resets the back-off itself once it has seen healthy data. Cancellation passes through, and so does
+    a failure that is not an Exception (KeyboardInterrupt).
+    """
+    while True:
+        try:
+            await session(backoff)
+        except Exception as error:
+            on_failure(name, error)
+        await trio.sleep(backoff.next_delay_s())
+
+
+async def run_reporting_crash(name: str, fn: AsyncFn, *, on_crash: Callable[[str, BaseException | None], None]) -> None:
+    """Run a task that must not end: `on_crash` hears of any failure, or None if it simply returned.
+
+    The task stays dead; the caller's reaction (HOLD, an incident) is what `on_crash` does, synchronously.
+    """
+    try:
+        await fn()
+    except Exception as error:
+        on_crash(name, error)
+    else:
+        on_crash(name, None)
+
+
+async def run_shielding_others(fn: AsyncFn, *, on_error: Callable[[BaseException], None]) -> None:
+    """Run one client's task so that nothing it raises reaches its siblings; Cancelled passes."""
+    try:
+        await fn()
+    except Exception as error:
+        on_error(error)

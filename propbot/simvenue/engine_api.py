@@ -1,0 +1,68 @@
+"""The face of the matching engine towards the protocol faces, the admin port and the host."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Protocol
+
+from propbot.domain.instruments import Fees, Instrument, VenueId
+from propbot.domain.market import DepthSnapshot, TopOfBook
+from propbot.domain.orders import Side
+from propbot.simvenue.records import Listener, MarketFrame, NewOrder, SimOrder, SimTrade
+
+
+class Engine(Protocol):
+    """One venue, one account, several symbols. Synchronous; every change is persisted by its store and told to the
+    listeners in order, before the call returns."""
+
+    venue: VenueId
+
+    def on_market(self, frame: MarketFrame) -> None:
+        """Apply the frame to the visible book; resting orders may fill; taken liquidity at touched levels returns."""
+        ...
+
+    def instruments(self) -> Sequence[Instrument]: ...
+    def fees(self) -> Fees: ...
+    def depth(self, symbol: str, limit: int) -> DepthSnapshot: ...
+    def top(self, symbol: str) -> TopOfBook | None: ...
+    def last_trade_price(self, symbol: str) -> Decimal | None: ...
+
+    def place(self, order: NewOrder, *, fill_at_most: Decimal | None = None) -> SimOrder:
+        """Accept and match, or raise `Refused`. IOC ends here. `fill_at_most` is the partial-fill fault."""
+        ...
+
+    def cancel(self, symbol: str, *, order_id: int | None = None, client_order_id: str | None = None) -> SimOrder: ...
+    def find(self, symbol: str, *, order_id: int | None = None, client_order_id: str | None = None) -> SimOrder:
+        """By client id: the newest with that id. `Refused(UNKNOWN_ORDER)` if there is none."""
+        ...
+
+    def open_orders(self, symbol: str | None = None) -> Sequence[SimOrder]: ...
+    def all_orders(self, symbol: str, *, from_order_id: int | None = None, limit: int = 500) -> Sequence[SimOrder]: ...
+    def trades(
+        self, symbol: str, *, from_trade_id: int | None = None, order_id: int | None = None, limit: int = 500
+    ) -> Sequence[SimTrade]:
+        """Oldest first; without `from_trade_id` the newest `limit`."""
+        ...
+
+    def balances(self) -> dict[str, tuple[Decimal, Decimal]]:
+        """asset → (free, locked). Perp: the wallet balance, locked zero."""
+        ...
+
+    def position(self, symbol: str) -> tuple[Decimal, Decimal]:
+        """(signed quantity, entry price); zeros on spot."""
+        ...
+
+    def mark_price(self, symbol: str) -> Decimal:
+        """The mid of the visible book."""
+        ...
+
+    def foreign_trade(self, symbol: str, side: Side, qty: Decimal) -> SimTrade:
+        """A market order on the account that the bot did not send (a person's hand): client id without our prefix."""
+        ...
+
+    def set_status(self, symbol: str, status: str) -> None: ...
+    def listen(self, listener: Listener) -> None: ...
+    def now_ms(self) -> int:
+        """The venue's wall clock, without any clock fault."""
+        ...

@@ -1,0 +1,1 @@
+"""From edges and open lots to what should be done next. Pure."""

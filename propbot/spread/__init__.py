@@ -1,0 +1,1 @@
+"""From two books, fees and a reference to the executable edge of a pair. Pure."""

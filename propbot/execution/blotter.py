@@ -1,0 +1,348 @@
+"""The blotter: what we know of our orders, fills, positions and lots at this moment, in memory, with one writer.
+
+Everything that learns something (an answer to an order, the private stream, a query, the venue's trade list) calls
+`observe_*`, which is synchronous: knowledge counts at once, for the gate, for hedging, for HOLD. What must become
+durable is put into the outbox, which the bookkeeper writes to the ledger in order. A crash in between loses nothing:
+the intent was durable before the order left, and the venue's trades are asked for again from the watermark.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from decimal import Decimal
+
+import trio
+from attrs import define, field
+
+from propbot.domain.clock import Clock
+from propbot.domain.instruments import VenueId
+from propbot.domain.lots import FillRow, Intent, Lot, LotState, OrderRow
+from propbot.domain.mode import ExposureChange
+from propbot.domain.money import ZERO, amount_text
+from propbot.domain.orders import Fill, OrderReport, OrderRequest, OrderState
+from propbot.domain.pnl import PositionAccount
+from propbot.kit.trace import Trace
+
+
+@define
+class LiveOrder:
+    """An order of ours until its outcome and all of its fills are known and its lot is concluded."""
+
+    request: OrderRequest
+    intent_id: str
+    lot_id: str
+    state: OrderState
+    order_id: str = ""
+    filled_qty: Decimal = ZERO
+    """The most that any message said."""
+    booked_qty: Decimal = ZERO
+    """Σ fills that we have seen one by one."""
+    reason: str = ""
+    sent_mono_s: float | None = None
+    """When its first byte left, or may have (a restart does not know: then when it was loaded)."""
+    not_found: int = 0
+    """How often the venue has said that it does not know it."""
+    presumed_dead: bool = False
+    """It can no longer execute (its window at the venue has passed and the venue does not know it), but that is
+    not yet proof enough for NEVER_SENT. Hedging goes on without it."""
+
+    @property
+    def settled(self) -> bool:
+        """The outcome is known, and every fill of it is in the accounts."""
+        return self.state.terminal and self.booked_qty >= self.filled_qty
+
+    @property
+    def uncertain(self) -> bool:
+        return not (self.state.terminal or self.presumed_dead)
+
+    @property
+    def pending_base(self) -> Decimal:
+        """Signed base that the venue reported as filled and whose fills we have not seen."""
+        return self.request.side.sign * max(self.filled_qty - self.booked_qty, ZERO)
+
+
+@define
+class OutboxItem:
+    """One durable write that is due: an order's new state, or fills (ours, or of an order that we do not know)."""
+
+    order: LiveOrder | None = None
+    state: OrderState | None = None
+    fills: tuple[Fill, ...] = ()
+
+
+@define(eq=False)
+class Blotter:
+    """Synchronous, no checkpoint anywhere; `changed` wakes those who wait for an outcome."""
+
+    accounts: dict[VenueId, PositionAccount]
+    clock: Clock
+    trace: Trace
+    orders: dict[str, LiveOrder] = field(factory=dict)
+    """By client order id; only those that are not done with."""
+    lots: dict[str, Lot] = field(factory=dict)
+    """Live lots, oldest first."""
+    lot_fills: dict[str, list[FillRow]] = field(factory=dict)
+    activity: int = 0
+    """Grows with everything that could make a venue's answer and our books differ for a moment."""
+    _outbox: list[OutboxItem] = field(factory=list)
+    _outbox_grew: trio.Event = field(factory=trio.Event)
+    _changed: trio.Event = field(factory=trio.Event)
+    _seen: set[tuple[str, str, str, str]] = field(factory=set)
+    _by_order_id: dict[tuple[VenueId, str], str] = field(factory=dict)
+    _exposure_told: Decimal = field(default=ZERO)
+
+    # --- loading, at a start
+
+    def load(self, fills: Iterable[FillRow], lots: Iterable[Lot], unfinished: Iterable[OrderRow]) -> None:
+        """Take up what the ledger has. Orders without an outcome are UNKNOWN now: they may have been sent."""
+        self.lots = {lot.id: lot for lot in lots}
+        self.lot_fills = {lot_id: [] for lot_id in self.lots}
+        for row in fills:
+            self._seen.add(row.fill.key)
+            if row.simulated:
+                continue
+            self.accounts[row.fill.venue].apply(row.fill)
+            if row.lot_id in self.lot_fills:
+                self.lot_fills[row.lot_id].append(row)
+        booked: dict[tuple[str, str], Decimal] = {}
+        for rows in self.lot_fills.values():
+            for row in rows:
+                key = (row.fill.venue, row.fill.order_id)
+                booked[key] = booked.get(key, ZERO) + row.fill.qty
+        for order in unfinished:
+            live = LiveOrder(
+                order.request, order.intent_id, order.lot_id,
+                order.state if order.state.terminal else OrderState.UNKNOWN,
+                order.order_id, order.filled_qty, booked.get((order.request.venue, order.order_id), ZERO),
+                sent_mono_s=self.clock.mono_s(),
+            )
+            self._keep(live)
+        self._tell_exposure()
+
+    # --- orders
+
+    def register(self, intent: Intent) -> None:
+        """The intent is durable; its orders may be sent now."""
+        for leg in intent.legs:
+            self._keep(LiveOrder(leg, intent.id, intent.lot_id, OrderState.INTENT))
+        self.activity += 1
+
+    def mark_sending(self, client_order_id: str) -> None:
+        """Called with no checkpoint before the first byte: from here on it may exist at the venue."""
+        order = self.orders[client_order_id]
+        order.sent_mono_s = self.clock.mono_s()
+        self._move(order, OrderState.SENT, durable=False)
+
+    def mark_never_sent(self, client_order_id: str, reason: str) -> None:
+        """Known here: not one byte left, or everybody agrees that it never arrived."""
+        self._move(self.orders[client_order_id], OrderState.NEVER_SENT, reason=reason)
+
+    def mark_rejected(self, client_order_id: str, reason: str) -> None:
+        self._move(self.orders[client_order_id], OrderState.REJECTED, reason=reason)
+
+    def mark_unknown(self, client_order_id: str, reason: str) -> None:
+        """No answer, or none that says. A report that came meanwhile (the private stream's) already told more."""
+        order = self.orders[client_order_id]
+        if order.state in (OrderState.INTENT, OrderState.SENT):
+            self._move(order, OrderState.UNKNOWN, reason=reason)
+
+    def observe_report(self, report: OrderReport) -> bool:
+        """Merge what the venue says of one order; False if the order is not one of ours that is alive."""
+        order = self.orders.get(report.client_order_id) or self._find_by_order_id(report.venue, report.order_id)
+        if order is None:
+            self.observe_fills(report.fills)
+            return False
+        if report.order_id and not order.order_id:
+            order.order_id = report.order_id
+            self._by_order_id[(report.venue, report.order_id)] = order.request.client_order_id
+        grew = report.filled_qty > order.filled_qty
+        if grew:
+            order.filled_qty = report.filled_qty
+            self.activity += 1
+        self.observe_fills(report.fills)
+        if not order.state.terminal and (order.state is not report.state or grew):
+            self._move(order, report.state, reason=report.reason)
+        else:
+            self._woke()
+        return True
+
+    def observe_fills(self, fills: Sequence[Fill]) -> None:
+        """Each fill counts once, whoever brings it. One whose order we can't name goes to the bookkeeper, who asks
+        the ledger; it is never guessed."""
+        ours: list[Fill] = []
+        unnamed: list[Fill] = []
+        for fill in fills:
+            if fill.key in self._seen:
+                continue
+            order = self.orders.get(fill.client_order_id) or self._find_by_order_id(fill.venue, fill.order_id)
+            if order is None:
+                unnamed.append(fill)
+                continue
+            self._seen.add(fill.key)
+            order.booked_qty += fill.qty
+            order.filled_qty = max(order.filled_qty, order.booked_qty)
+            row = FillRow(fill, order.lot_id, order.request.purpose, self.clock.wall_ns())
+            self._apply(row)
+            ours.append(fill)
+        for group in (ours, unnamed):
+            if group:
+                self._post(OutboxItem(fills=tuple(group)))
+        if ours:
+            self._woke()
+
+    def adopt(self, rows: Sequence[FillRow]) -> None:
+        """Fills that the ledger could name though the blotter could not (orders of an earlier life)."""
+        for row in rows:
+            if row.fill.key not in self._seen:
+                self._seen.add(row.fill.key)
+                self._apply(row)
+        if rows:
+            self._woke()
+
+    def forget_settled(self, lot_id: str) -> None:
+        """The lot is concluded: its settled orders need no memory any more."""
+        for client_order_id, order in list(self.orders.items()):
+            if order.lot_id == lot_id and order.settled:
+                del self.orders[client_order_id]
+                self._by_order_id.pop((order.request.venue, order.order_id), None)
+
+    # --- lots
+
+    def put_lot(self, lot: Lot) -> None:
+        """A new or changed lot; a CLOSED one leaves."""
+        if lot.state is LotState.CLOSED:
+            self.lots.pop(lot.id, None)
+            self.lot_fills.pop(lot.id, None)
+        else:
+            self.lots[lot.id] = lot
+            self.lot_fills.setdefault(lot.id, [])
+
+    def lot_orders(self, lot_id: str) -> list[LiveOrder]:
+        return [order for order in self.orders.values() if order.lot_id == lot_id]
+
+    def lot_base(self, lot_id: str) -> dict[VenueId, Decimal]:
+        """Signed base of the lot on each venue, net of fees taken in base, fills still to come included."""
+        base: dict[VenueId, Decimal] = {}
+        for row in self.lot_fills.get(lot_id, ()):
+            venue = row.fill.venue
+            base[venue] = base.get(venue, ZERO) + self.accounts[venue].base_change(row.fill)
+        for order in self.lot_orders(lot_id):
+            venue = order.request.venue
+            base[venue] = base.get(venue, ZERO) + order.pending_base
+        return base
+
+    # --- what is held
+
+    def position(self, venue: VenueId) -> Decimal:
+        """Signed base on `venue`; on spot relative to the baseline."""
+        pending = sum((o.pending_base for o in self.orders.values() if o.request.venue == venue), ZERO)
+        return self.accounts[venue].qty + pending
+
+    def exposure(self) -> Decimal:
+        """Net base over all venues, dust included."""
+        return sum((self.position(venue) for venue in self.accounts), ZERO)
+
+    def exposure_change(self, order: OrderRequest) -> ExposureChange:
+        before = self.exposure()
+        return ExposureChange(before, before + order.side.sign * order.qty)
+
+    def dust(self) -> Decimal:
+        """Net base that belongs to no live lot: what rounding has left over."""
+        in_lots = sum((sum(self.lot_base(lot_id).values(), ZERO) for lot_id in self.lots), ZERO)
+        return self.exposure() - in_lots
+
+    def in_flight(self, venue: VenueId | None = None) -> list[LiveOrder]:
+        """Orders whose outcome is open, on one venue or all."""
+        return [
+            order for order in self.orders.values()
+            if not order.settled and (venue is None or order.request.venue == venue)
+        ]
+
+    # --- waiting
+
+    async def wait_change(self) -> None:
+        await self._changed.wait()
+
+    async def wait_certain(self, lot_id: str) -> None:
+        """Until no order of the lot can change the exposure any more (known, or presumed dead)."""
+        while any(order.uncertain for order in self.lot_orders(lot_id)):
+            await self._changed.wait()
+
+    async def wait_settled(self, lot_id: str) -> None:
+        while not all(order.settled for order in self.lot_orders(lot_id)):
+            await self._changed.wait()
+
+    async def take_outbox(self) -> list[OutboxItem]:
+        """What must become durable, oldest first; waits until there is something."""
+        while not self._outbox:
+            await self._outbox_grew.wait()
+        taken, self._outbox = self._outbox, []
+        return taken
+
+    @property
+    def outbox_size(self) -> int:
+        return len(self._outbox)
+
+    # --- inside
+
+    def _keep(self, order: LiveOrder) -> None:
+        self.orders[order.request.client_order_id] = order
+        if order.order_id:
+            self._by_order_id[(order.request.venue, order.order_id)] = order.request.client_order_id
+
+    def _find_by_order_id(self, venue: VenueId, order_id: str) -> LiveOrder | None:
+        client_order_id = self._by_order_id.get((venue, order_id))
+        return self.orders.get(client_order_id) if client_order_id else None
+
+    def _move(self, order: LiveOrder, state: OrderState, *, reason: str = "", durable: bool = True) -> None:
+        """Forward only: a terminal state stays. `durable=False` where the ledger needs no row of its own."""
+        if order.state.terminal:
+            return
+        order.state = state
+        order.reason = reason or order.reason
+        self.activity += 1
+        self.trace(
+            "order_state", client_order_id=order.request.client_order_id, intent_id=order.intent_id, state=str(state)
+        )
+        if durable:
+            self._post(OutboxItem(order=order, state=state))
+        self._woke()
+
+    def _apply(self, row: FillRow) -> None:
+        fill = row.fill
+        self.accounts[fill.venue].apply(fill)
+        if row.lot_id in self.lot_fills:
+            self.lot_fills[row.lot_id].append(row)
+        self.activity += 1
+        self.trace(
+            "fill_known", venue=fill.venue, symbol=fill.symbol, order_id=fill.order_id, trade_id=fill.trade_id,
+            qty=amount_text(fill.qty),
+        )
+
+    def _post(self, item: OutboxItem) -> None:
+        self._outbox.append(item)
+        self._outbox_grew.set()
+        self._outbox_grew = trio.Event()
+
+    def _woke(self) -> None:
+        self._tell_exposure()
+        self._changed.set()
+        self._changed = trio.Event()
+
+    def wake(self) -> None:
+        """Somebody changed an order in place (presumed dead)."""
+        self.activity += 1
+        self._woke()
+
+    def _tell_exposure(self) -> None:
+        exposure = self.exposure()
+        if exposure != self._exposure_told:
+            self._exposure_told = exposure
+            self.trace("exposure", base=amount_text(exposure))
+
+
+def unbooked(orders: Mapping[str, LiveOrder]) -> list[LiveOrder]:
+    """Orders whose outcome is known but some of whose fills have not arrived one by one."""
+    return [order for order in orders.values() if order.filled_qty > order.booked_qty and order.order_id]
+
+

@@ -1,0 +1,58 @@
+"""Trips when ledger and venue disagree twice in a row; clears when they agree twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from attrs import define, field, frozen
+
+from propbot.domain.status import Health
+from propbot.guards.watch import Finding
+
+
+@frozen
+class ReconSeen:
+    """What the reconciler knows of one venue."""
+
+    verdict: str
+    differences: Sequence[str]
+    detail: str
+    differed_in_a_row: int
+    agreed_in_a_row: int
+    age_s: float | None
+    """Since it last agreed, monotonic; None if it never has."""
+    foreign_orders: int
+
+
+@define(eq=False)
+class ReconGuard:
+    seen: Callable[[], Mapping[str, ReconSeen | None]]
+    id: str = field(default="recon", init=False)
+    title: str = field(default="Reconciliation", init=False)
+    interval_s: float = field(default=0.2, init=False)
+
+    def look(self) -> Finding:
+        venues = self.seen()
+        differing = [text for s in venues.values() if s is not None for text in s.differences if s.differed_in_a_row]
+        metrics: dict[str, str | int | float | bool | None] = {}
+        for venue, seen in venues.items():
+            metrics[f"{venue}.verdict"] = None if seen is None else seen.verdict
+            metrics[f"{venue}.agreed_age_s"] = None if seen is None or seen.age_s is None else round(seen.age_s, 1)
+        trip = None
+        if any(s is not None and s.differed_in_a_row >= 2 for s in venues.values()):
+            trip = "; ".join(differing)
+        clear = all(s is not None and s.agreed_in_a_row >= 2 for s in venues.values())
+        return Finding(*self._words(venues, differing), metrics, trip, clear)
+
+    def _words(self, venues: Mapping[str, ReconSeen | None], differing: Sequence[str]) -> tuple[Health, str]:
+        if differing:
+            return Health.ERROR, "; ".join(differing)
+        if any(seen is None for seen in venues.values()):
+            return Health.WARN, "unknown: not every venue has been compared yet"
+        unreachable = [f"{v}: {s.detail}" for v, s in venues.items() if s is not None and s.verdict == "unreachable"]
+        if unreachable:
+            return Health.WARN, "; ".join(unreachable)
+        foreign = {venue: s.foreign_orders for venue, s in venues.items() if s is not None and s.foreign_orders}
+        if foreign:
+            return Health.WARN, "foreign open orders: " + ", ".join(f"{v} {n}" for v, n in foreign.items())
+        return Health.OK, "ledger equals venue: positions, open orders, fills, balances"

@@ -82,6 +82,8 @@ class Blotter:
     lots: dict[str, Lot] = field(factory=dict)
     """Live lots, oldest first."""
     lot_fills: dict[str, list[FillRow]] = field(factory=dict)
+    fill_counts: dict[VenueId, int] = field(factory=dict)
+    """Fills in each account since the ledger began."""
     activity: int = 0
     """Grows with everything that could make a venue's answer and our books differ for a moment."""
     _outbox: list[OutboxItem] = field(factory=list)
@@ -89,6 +91,7 @@ class Blotter:
     _changed: trio.Event = field(factory=trio.Event)
     _seen: set[tuple[str, str, str, str]] = field(factory=set)
     _by_order_id: dict[tuple[VenueId, str], str] = field(factory=dict)
+    _lot_base: dict[str, dict[VenueId, Decimal]] = field(factory=dict)
     _exposure_told: Decimal = field(default=ZERO)
 
     # --- loading, at a start
@@ -99,11 +102,8 @@ class Blotter:
         self.lot_fills = {lot_id: [] for lot_id in self.lots}
         for row in fills:
             self._seen.add(row.fill.key)
-            if row.simulated:
-                continue
-            self.accounts[row.fill.venue].apply(row.fill)
-            if row.lot_id in self.lot_fills:
-                self.lot_fills[row.lot_id].append(row)
+            if not row.simulated:
+                self._book(row)
         booked: dict[tuple[str, str], Decimal] = {}
         for rows in self.lot_fills.values():
             for row in rows:
@@ -213,6 +213,7 @@ class Blotter:
         if lot.state is LotState.CLOSED:
             self.lots.pop(lot.id, None)
             self.lot_fills.pop(lot.id, None)
+            self._lot_base.pop(lot.id, None)
         else:
             self.lots[lot.id] = lot
             self.lot_fills.setdefault(lot.id, [])
@@ -222,10 +223,7 @@ class Blotter:
 
     def lot_base(self, lot_id: str) -> dict[VenueId, Decimal]:
         """Signed base of the lot on each venue, net of fees taken in base, fills still to come included."""
-        base: dict[VenueId, Decimal] = {}
-        for row in self.lot_fills.get(lot_id, ()):
-            venue = row.fill.venue
-            base[venue] = base.get(venue, ZERO) + self.accounts[venue].base_change(row.fill)
+        base = dict(self._lot_base.get(lot_id, {}))
         for order in self.lot_orders(lot_id):
             venue = order.request.venue
             base[venue] = base.get(venue, ZERO) + order.pending_base
@@ -310,14 +308,21 @@ class Blotter:
 
     def _apply(self, row: FillRow) -> None:
         fill = row.fill
-        self.accounts[fill.venue].apply(fill)
-        if row.lot_id in self.lot_fills:
-            self.lot_fills[row.lot_id].append(row)
+        self._book(row)
         self.activity += 1
         self.trace(
             "fill_known", venue=fill.venue, symbol=fill.symbol, order_id=fill.order_id, trade_id=fill.trade_id,
             qty=amount_text(fill.qty),
         )
+
+    def _book(self, row: FillRow) -> None:
+        venue = row.fill.venue
+        effect = self.accounts[venue].apply(row.fill)
+        self.fill_counts[venue] = self.fill_counts.get(venue, 0) + 1
+        if row.lot_id in self.lots:
+            self.lot_fills[row.lot_id].append(row)
+            base = self._lot_base.setdefault(row.lot_id, {})
+            base[venue] = base.get(venue, ZERO) + effect.base_change
 
     def _post(self, item: OutboxItem) -> None:
         self._outbox.append(item)

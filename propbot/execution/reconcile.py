@@ -66,6 +66,8 @@ class Reconciler:
     gateways: Mapping[VenueId, OrderGateway]
     instruments: Mapping[VenueId, Instrument]
     baselines: Mapping[tuple[VenueId, str], Decimal]
+    first_trade_ids: Mapping[VenueId, int]
+    """The first trade id after the account was first met; what was traded before is in the baseline."""
     books_idle: Callable[[], bool]
     """Everything that the blotter knows is durable."""
     clock: Clock
@@ -149,7 +151,8 @@ class Reconciler:
 
     async def _watermark(self, venue: VenueId, symbol: str) -> int | None:
         last = await self.ledger.last_trade_id(venue, symbol)
-        return None if last is None else last + 1
+        first = self.first_trade_ids.get(venue)
+        return max(first or 0, last + 1) if last is not None else first
 
     def _position_difference(self, instrument: Instrument, held: Decimal) -> Sequence[str]:
         if instrument.kind is not Kind.PERP:
@@ -162,11 +165,11 @@ class Reconciler:
 
     def _balance_differences(self, instrument: Instrument, balances: Sequence[Balance]) -> Sequence[str]:
         account = self.blotter.accounts[instrument.venue]
-        changes = {instrument.quote: account.quote_balance_change}
+        changes = {instrument.quote: account.quote_change}
         if instrument.kind is Kind.SPOT:
             changes[instrument.base] = account.qty
         held = {balance.asset: balance.total for balance in balances}
-        tolerance = CENT_OF_A_SATOSHI * (1 + account.fill_count)
+        tolerance = CENT_OF_A_SATOSHI * (1 + self.blotter.fill_counts.get(instrument.venue, 0))
         found: list[str] = []
         for asset, change in changes.items():
             booked = self.baselines.get((instrument.venue, asset), ZERO) + change

@@ -8,7 +8,7 @@ from decimal import Decimal
 from attrs import define, field
 
 from propbot.domain.money import amount_text
-from propbot.domain.status import Health
+from propbot.domain.status import Health, Metric
 from propbot.guards.watch import Finding
 
 
@@ -35,7 +35,7 @@ class HedgeGuard:
             self._since = now
         lasted_s = 0.0 if self._since is None else now - self._since
         text = f"net exposure {amount_text(exposure)} {self.base}"
-        metrics = {"exposure": amount_text(exposure), "lasted_s": round(lasted_s, 2)}
+        metrics: dict[str, Metric] = {"exposure": amount_text(exposure), "lasted_s": round(lasted_s, 2)}
         if not exposed:
             return Finding(Health.OK, text, metrics)
         # one look early: by the deadline it is a HOLD, not an instant later

@@ -1,0 +1,238 @@
+"""The environment and `.env` become one frozen `Settings`, or one SettingsError that names every problem at once.
+
+Called once, by the command line; nothing below it reads the environment. docs/configuration.md lists every name, and
+a test holds it to that.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import TypeVar
+
+from dotenv.parser import parse_stream
+from pydantic import SecretStr, ValidationError
+
+from propbot.domain.errors import SettingsError
+from propbot.domain.instruments import VenueId
+from propbot.domain.mode import Mode, Profile
+from propbot.kit.crash import parse_crash_at
+from propbot.settings_groups import (
+    KEY_NAMES,
+    SECRET_NAMES,
+    TRADABLE_VENUES,
+    VARIABLE_NAMES,
+    Api,
+    Group,
+    House,
+    Paper,
+    Risk,
+    Settings,
+    Start,
+    Trading,
+    accepted,
+    known_names,
+    profile_defaults,
+)
+from propbot.settings_values import RecordingMarket, parse_pair, variable_part
+
+__all__ = ["Api", "House", "Paper", "Risk", "Settings", "Start", "Trading", "load_settings"]
+
+G = TypeVar("G", bound=Group)
+
+_FOREIGN_NAMES = frozenset({"PROPBOT_BASE_URL"})
+"""Not ours to read: propbotctl's."""
+
+
+def load_settings(environ: Mapping[str, str], env_file: Path | None) -> Settings:
+    """The settings of `environ` over those of `env_file` over the defaults; SettingsError with every problem."""
+    problems: list[str] = []
+    from_file = _read_env_file(env_file, problems)
+    given = {**from_file, **environ}
+    profile = _read_profile(given, problems)
+    raw = {**profile_defaults(profile), **{name: value for name, value in given.items() if not _unset(name, value)}}
+
+    start = _read(Start, raw, problems)
+    trading = _read(Trading, raw, problems)
+    risk = _read(
+        Risk, raw, problems, max_position_usdt_by_pair=_read_each(raw, "MAX_POSITION_USDT", parse_pair, Risk, problems)
+    )
+    paper = _read(
+        Paper,
+        raw,
+        problems,
+        taker_fee_bps_by_venue=_read_each(raw, "TAKER_FEE_BPS", _venue_of, Paper, problems),
+        maker_fee_bps_by_venue=_read_each(raw, "MAKER_FEE_BPS", _venue_of, Paper, problems),
+    )
+    api = _read(Api, raw, problems)
+    house = _read(House, raw, problems)
+    problems += _cross_problems(profile, start, trading, paper, api, house)
+    if problems or not (start and trading and risk and paper and api and house):
+        raise SettingsError(problems)
+    warnings = _warnings(environ, from_file)
+    if profile is not Profile.PAPER and start.mode is not Mode.HOLD:
+        warnings.append(f"MODE={start.mode.value} was ignored: {profile.value} always starts in HOLD")
+        start = start.model_copy(update={"mode": Mode.HOLD})
+    keys = {name: SecretStr(value) for name, value in raw.items() if name in KEY_NAMES}
+    names = frozenset(name for name in given if name in known_names() or _is_variable(name))
+    return Settings(profile, start, trading, risk, paper, api, house, keys, names, tuple(warnings))
+
+
+def _read_env_file(path: Path | None, problems: list[str]) -> dict[str, str]:
+    """`NAME=value` lines; no interpolation: a secret may contain a dollar sign."""
+    if path is None or not path.exists():
+        return {}
+    values: dict[str, str] = {}
+    try:
+        with path.open(encoding="utf-8") as file:
+            for binding in parse_stream(file):
+                if binding.error or (binding.key is not None and binding.value is None):
+                    problems.append(f"{path.name} line {binding.original.line}: accepted: NAME=value")
+                elif binding.key is not None and binding.value is not None:
+                    values[binding.key] = binding.value
+    except (OSError, UnicodeDecodeError) as error:
+        problems.append(f"{path}: can't be read: {error}")
+    return values
+
+
+def _read_profile(given: Mapping[str, str], problems: list[str]) -> Profile:
+    """paper when it is wrong, so that the other problems still show."""
+    try:
+        return Profile(given.get("PROFILE", "paper"))
+    except ValueError:
+        problems.append(_line("PROFILE", given["PROFILE"], "paper, testnet or live"))
+        return Profile.PAPER
+
+
+def _unset(name: str, value: str) -> bool:
+    """An empty optional setting is one that was not set (compose files pass such). An empty token is a mistake."""
+    return value == "" and (name in KEY_NAMES or name in ("PAPER_VENUES", "PROPBOT_CRASH_AT"))
+
+
+def _read(group: type[G], raw: Mapping[str, str], problems: list[str], **more: object) -> G | None:
+    fields = {field.alias: field for field in group.model_fields.values() if field.alias}
+    try:
+        return group.model_validate({**{name: raw[name] for name in fields if name in raw}, **more})
+    except ValidationError as error:
+        for name in dict.fromkeys(str(each["loc"][0]) for each in error.errors(include_input=False)):
+            problems.append(_line(name, raw.get(name, ""), accepted(group, name)))
+        return None
+
+
+def _read_each(
+    raw: Mapping[str, str], name: str, key_of: Callable[[str], str], group: type[Group], problems: list[str]
+) -> dict[str, Decimal]:
+    """`NAME__X=value` settings by what X means; each value must be one that NAME would take."""
+    values: dict[str, Decimal] = {}
+    for full_name, text in raw.items():
+        part = variable_part(full_name, name)
+        if part is None:
+            continue
+        try:
+            key = key_of(part)
+        except ValueError as error:
+            problems.append(f"{full_name}: {error}")
+            continue
+        try:
+            one = group.model_validate({name: text})
+        except ValidationError:
+            problems.append(_line(full_name, text, accepted(group, name)))
+        else:
+            values[key] = getattr(one, name.lower())
+    return values
+
+
+def _venue_of(part: str) -> VenueId:
+    for venue in TRADABLE_VENUES:
+        if venue.replace("-", "_").upper() == part:
+            return venue
+    names = ", ".join(venue.replace("-", "_").upper() for venue in TRADABLE_VENUES)
+    raise ValueError(f"no such venue; accepted after the two underscores: {names}")
+
+
+def _line(name: str, value: str, accepts: str) -> str:
+    shown = "(not shown)" if name in SECRET_NAMES else re.sub(r"[^\x20-\x7e]", "?", value)[:100]
+    return f"{name}={shown}: accepted: {accepts}"
+
+
+def _cross_problems(
+    profile: Profile,
+    start: Start | None,
+    trading: Trading | None,
+    paper: Paper | None,
+    api: Api | None,
+    house: House | None,
+) -> list[str]:
+    """What only shows when several settings are looked at together."""
+    problems: list[str] = []
+    if start is not None and start.two_man_rule:
+        problems.append("TWO_MAN_RULE=true: needs two people who can approve, and `api` is the only operator: false")
+    if paper is not None and profile is Profile.PAPER:
+        problems += _missing_files(paper, trading)
+    if api is not None:
+        problems += _access_problems(profile, api)
+    if house is not None and house.crash_at is not None:
+        problems += _crash_problems(profile, house.crash_at)
+    return problems
+
+
+def _missing_files(paper: Paper, trading: Trading | None) -> list[str]:
+    problems: list[str] = []
+    if paper.venues_file is not None and not paper.venues_file.is_file():
+        accepts = f"{accepted(Paper, 'PAPER_VENUES')} (there is no such file)"
+        problems.append(_line("PAPER_VENUES", str(paper.venues_file), accepts))
+    if isinstance(paper.market, RecordingMarket):
+        for venue, path in paper.market.files.items():
+            if not path.is_file():
+                problems.append(f"PAPER_MARKET: the recording of {venue} is no file: {path}")
+        for venue in trading.venues if trading is not None and paper.venues_file is None else ():
+            if venue not in paper.market.files:
+                problems.append(f"PAPER_MARKET: LOOP_VENUES names {venue}, which has no recording: add {venue}=FILE")
+    return problems
+
+
+def _access_problems(profile: Profile, api: Api) -> list[str]:
+    problems: list[str] = []
+    if api.token is None and not (profile is Profile.PAPER and api.on_loopback):
+        problems.append(
+            f"API_TOKEN is not set: accepted: {accepted(Api, 'API_TOKEN')} "
+            "(it may be absent only with PROFILE=paper and API_HOST on a loopback address)"
+        )
+    if not api.on_loopback and not api.trusted_proxy:
+        problems.append(
+            f"API_HOST={api.host}: accepted: a loopback address, or any with TRUSTED_PROXY=true behind a proxy "
+            "that speaks TLS"
+        )
+    return problems
+
+
+def _crash_problems(profile: Profile, crash_at: str) -> list[str]:
+    if profile is Profile.LIVE:
+        return [f"PROPBOT_CRASH_AT={crash_at}: accepted: never with PROFILE=live"]
+    try:
+        parse_crash_at(crash_at)
+    except ValueError as error:
+        return [f"PROPBOT_CRASH_AT={crash_at}: {error}"]
+    return []
+
+
+def _is_variable(name: str) -> bool:
+    """`TAKER_FEE_BPS__BINANCE_UM` and its like."""
+    return any(variable_part(name, fixed) is not None for fixed in VARIABLE_NAMES)
+
+
+def _warnings(environ: Mapping[str, str], from_file: Mapping[str, str]) -> list[str]:
+    """Names that nobody reads: all such of `.env`, and of the environment those that look like a slip of the pen."""
+    known = known_names()
+    warnings: list[str] = []
+    for name in dict.fromkeys([*from_file, *environ]):
+        if name in known or name in _FOREIGN_NAMES or _is_variable(name):
+            continue
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.85)
+        if close or name in from_file or name.startswith("PROPBOT_"):
+            hint = f"; did you mean {close[0]}?" if close else ""
+            warnings.append(f"{name} is no setting of this version and was ignored{hint}")
+    return warnings

@@ -94,7 +94,8 @@ class Clearing:
 
     def finish(self, order: SimOrder, status: SimStatus) -> None:
         """End an open order unfilled or part filled: CANCELED or EXPIRED."""
-        assert order.status.open and not status.open, f"{order.status} → {status}"
+        assert order.status.open, order.status
+        assert not status.open, status
         order.status = status
         order.updated_ms = self._now_ms()
         self._tell_order(order, status.value, None)

@@ -1,0 +1,154 @@
+"""The desk: everything that the API can see and do, and nothing else.
+
+The application implements it; the API is handed it and never sees the application. Views are synchronous and read
+memory only, so that they answer while the disk hangs; lists come from the ledger and may wait or raise LedgerError.
+Reading changes nothing. The one way to change anything is `enter_hold` and `apply_control`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import Any, Protocol
+
+from attrs import Factory, frozen
+
+from propbot.domain.events import EventRow
+from propbot.domain.instruments import VenueId
+from propbot.domain.lots import FillRow, Lot, OrderRow
+from propbot.domain.mode import HoldRecord, Mode, Profile
+from propbot.status.board import Board
+from propbot.status.views import ControlView, FlagValue, StateView
+
+
+@frozen
+class EventQuery:
+    """Which events; None is "any". Times are wall nanoseconds, inclusive."""
+
+    since_ns: int | None = None
+    until_ns: int | None = None
+    level: str | None = None
+    kind: str | None = None
+    venue: str | None = None
+    symbol: str | None = None
+
+
+@frozen
+class ControlPatch:
+    """What an operator asks for, each value legal by itself; None is "leave it". Whether it is allowed now is the
+    desk's business."""
+
+    mode: Mode | None = None
+    reason: str = ""
+    safe_mode: bool | None = None
+    dry_run_only: bool | None = None
+    order_notional_usdt: Decimal | None = None
+    min_spread_bps: Decimal | None = None
+    max_slippage_bps: Decimal | None = None
+    poll_interval_sec: float | None = None
+    loop_pair: str | None = None
+    loop_venues: tuple[VenueId, ...] | None = None
+    drain_timeout_sec: float | None = None
+
+
+@frozen
+class Change:
+    """A parameter before and after."""
+
+    old: Any
+    new: Any
+
+
+@frozen
+class Done:
+    """All of the patch is durable and in force by the next decision. `changes` names only what really changed."""
+
+    changes: Mapping[str, Change] = Factory(dict)
+    warnings: Sequence[str] = ()
+
+
+@frozen
+class Pending:
+    """Nothing changed yet: another person has to approve."""
+
+    approval: Mapping[str, FlagValue]
+
+
+@frozen
+class Conflict:
+    """Not possible now (409): each reason names what has to be mended first. Nothing of the patch was applied, but a
+    HOLD stays one."""
+
+    reasons: Sequence[str]
+
+
+@frozen
+class Forbidden:
+    """Not allowed in this profile or state (403); `message` says what to do first."""
+
+    message: str
+
+
+@frozen
+class Unusable:
+    """A value that is well-formed but can't be used here (422), such as a venue that does not exist."""
+
+    fields: Mapping[str, str]
+
+
+ControlOutcome = Done | Pending | Conflict | Forbidden | Unusable
+
+
+class Desk(Protocol):
+    # what it is
+    @property
+    def board(self) -> Board: ...
+    @property
+    def version(self) -> str: ...
+    @property
+    def profile(self) -> Profile: ...
+    def now_ns(self) -> int:
+        """The service's wall clock."""
+        ...
+
+    def uptime_s(self) -> float: ...
+
+    # how it is: memory only
+    def mode(self) -> Mode: ...
+    def hold(self) -> HoldRecord | None: ...
+    def safe_mode(self) -> bool:
+        """As it is set. The API shows it as on in HOLD too."""
+        ...
+
+    def dry_run_only(self) -> bool: ...
+    def state_view(self) -> StateView: ...
+    def control_view(self) -> ControlView: ...
+    def unready_reasons(self) -> Sequence[str]:
+        """Why it is not ready to trade, beside a HOLD; empty when it is."""
+        ...
+
+    # what happened: the ledger. Newest first; a cursor is what the page before gave out (digits, 18 at most)
+    async def orders(self, limit: int, cursor: str | None) -> tuple[Sequence[OrderRow], str | None]: ...
+    async def fills(self, limit: int, cursor: str | None) -> tuple[Sequence[FillRow], str | None]: ...
+    async def lots(self, limit: int, cursor: str | None) -> tuple[Sequence[Lot], str | None]: ...
+    async def events(
+        self, limit: int, cursor: str | None, wanted: EventQuery
+    ) -> tuple[Sequence[EventRow], str | None]: ...
+
+    # whether it lives
+    def alive(self) -> bool:
+        """Whether the engine's tasks turn; the event loop turns or nobody could ask."""
+        ...
+
+    async def ledger_answers(self) -> bool:
+        """Whether a read of the ledger comes back; the caller sets the deadline."""
+        ...
+
+    # what an operator does
+    def enter_hold(self, reason: str, operator: str, *, winddown_exempt: bool) -> Mode:
+        """Enter HOLD now, synchronously; the mode before. Cannot be refused. Source: `operator:<operator>`."""
+        ...
+
+    async def apply_control(self, patch: ControlPatch, operator: str) -> ControlOutcome:
+        """All of the patch or nothing. A `mode` HOLD was entered by `enter_hold` already: here it is made durable."""
+        ...

@@ -56,10 +56,10 @@ def compute_leg_qty(qty: Decimal, side: Side, instrument: Instrument, fees: Fees
     """What to order so that `qty` base is bought or sold after fees.
 
     A spot buy pays its fee in what it receives, so it asks for q/(1 − fee), rounded up to the step; base that is
-    left over from earlier rounding (`dust`, > 0) is used up first, which keeps it below one step for ever.
+    left over from earlier rounding (`dust`, negative where base is missing) is made up for, which keeps it small for ever.
     """
     if instrument.kind is Kind.SPOT and side is Side.BUY:
-        needed = max(qty - max(dust, Decimal(0)), instrument.lot_step)
+        needed = max(qty - dust, instrument.lot_step)
         return ceil_to_step(needed / (ONE - fees.taker_bps * BPS), instrument.lot_step)
     return floor_to_step(qty, instrument.lot_step)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import trio
 from attrs import define, field
 
-from propbot.domain.errors import VenueError
+from propbot.domain.errors import LedgerError, VenueError
 from propbot.domain.instruments import VenueId
 from propbot.domain.money import amount_text
 from propbot.domain.orders import Fill
@@ -30,6 +30,7 @@ class Bookkeeper:
     crash: CrashPoints
     trace: Trace
     on_foreign: Callable[[Sequence[Fill]], None]
+    on_ledger_failure: Callable[[str], None]
     busy: bool = field(default=False, init=False)
     """Something was taken from the outbox and is not durable yet."""
 
@@ -38,14 +39,25 @@ class Bookkeeper:
         return not self.busy and self.blotter.outbox_size == 0
 
     async def run(self) -> None:
-        """Until cancelled. LedgerError passes: what can't be recorded isn't traded, and the caller HOLDs."""
+        """Until cancelled. A write that fails is a HOLD and is tried again until it goes through: recording a state
+        or a fill twice changes nothing."""
         while True:
             items = await self.blotter.take_outbox()
             self.busy = True
             for item in items:
-                await self._write(item)
+                await self._write_at_last(item)
             self.busy = False
             self.blotter.wake()
+
+    async def _write_at_last(self, item: OutboxItem, retry_s: float = 0.5) -> None:
+        while True:
+            try:
+                await self._write(item)
+            except LedgerError as error:
+                self.on_ledger_failure(str(error))
+                await trio.sleep(retry_s)
+            else:
+                return
 
     async def _write(self, item: OutboxItem) -> None:
         if item.order is not None and item.state is not None:

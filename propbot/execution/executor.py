@@ -68,20 +68,30 @@ class Executor:
     async def execute(self, intent: Intent, lot: Lot | None = None) -> None:
         """Make `intent` (and a new `lot`) durable, then send its legs; returns when each was answered, refused or is
         UNKNOWN. Cancelled midway: every leg whose first byte left is UNKNOWN, every other one NEVER_SENT."""
-        await self.ledger.commit_intent(intent, lot)
+        try:
+            await self.ledger.commit_intent(intent, lot)
+        except trio.Cancelled:
+            # the commit is made all the same (the worker has it); what it holds was never sent
+            self._register(intent, lot)
+            for leg in intent.legs:
+                self.blotter.mark_never_sent(leg.client_order_id, "cancelled before the first byte")
+            raise
         self.trace(
             "intent_committed", intent_id=intent.id, purpose=str(intent.purpose), lot_id=intent.lot_id,
             client_order_ids=[leg.client_order_id for leg in intent.legs],
         )
-        if lot is not None:
-            self.blotter.put_lot(lot)
-        self.blotter.register(intent)
+        self._register(intent, lot)
         if len(intent.legs) == 1:
             await self._send(intent.legs[0])
             return
         async with trio.open_nursery() as nursery:
             for leg in intent.legs:
                 nursery.start_soon(self._send, leg)
+
+    def _register(self, intent: Intent, lot: Lot | None) -> None:
+        if lot is not None:
+            self.blotter.put_lot(lot)
+        self.blotter.register(intent)
 
     async def conclude(self, lot_id: str, *, within_s: float | None = None) -> Stuck | None:
         """Equalise the lot's legs and give the lot its next state. Ends within the hedge deadline."""

@@ -32,8 +32,8 @@ class Switch:
             self._scope.cancel()
 
     async def run_while_armed(self, task: Callable[[], Awaitable[None]]) -> None:
-        """For ever: wait until armed, run `task` in a fresh scope until it is tripped. A task that returns by
-        itself, or fails, ends this call: the caller decides what that means."""
+        """For ever: wait until armed, run `task` in a fresh scope until it is tripped. A task that returns with the
+        switch still on, or fails, ends this call: the caller decides what that means."""
         while True:
             await self._armed.wait()
             if self.halted:  # tripped between arm and here
@@ -44,5 +44,5 @@ class Switch:
                     await task()
                 finally:
                     self._scope = None
-            if not scope.cancelled_caught:
+            if not scope.cancel_called:
                 return

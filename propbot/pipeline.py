@@ -1,0 +1,380 @@
+"""One tick's journey: book → spread → decision → risk → gate → execution.
+
+`on_book` runs in the feed reader's task after each applied frame: it keeps the basis and screens in floats, a few
+microseconds, no await. Only when something looks worth doing does it wake `run`, the one task of the execution scope,
+which decides in Decimals and sends. One pair of orders is under way at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from decimal import Decimal
+
+import trio
+from attrs import define, evolve, field, frozen
+
+from propbot.books.book import OrderBook
+from propbot.decision.decide import (
+    ExitRules,
+    compute_leg_qty,
+    compute_limit_price,
+    compute_lot_qty,
+    compute_smallest_qty,
+    decide_exit,
+)
+from propbot.domain.clock import Clock
+from propbot.domain.instruments import Fees, Instrument, Kind, VenueId
+from propbot.domain.lots import Intent, Lot, LotState
+from propbot.domain.mode import GateState, Mode
+from propbot.domain.money import ZERO, amount_text
+from propbot.domain.orders import OrderRequest, Purpose, Side
+from propbot.execution.blotter import Blotter
+from propbot.execution.executor import Executor, Stuck
+from propbot.kit.ids import Ids
+from propbot.kit.trace import Trace
+from propbot.risk.limits import Approved, Holdings, Limits, Refused, check_intent
+from propbot.spread.edge import Costs, Edge, Prices, compute_edge
+from propbot.spread.reference import MovingBasis
+
+SCREEN_SLACK_BPS = 0.01
+"""Floats may be this wrong; the screen lets through what is within it."""
+
+
+@frozen
+class TradeRules:
+    """What an operator may change while the service runs."""
+
+    order_notional: Decimal
+    min_spread_bps: Decimal
+    max_slippage_bps: Decimal
+    expected_slippage_bps: Decimal
+    exits: ExitRules
+    poll_interval_s: float
+    moving_reference: bool
+
+
+@frozen
+class Opportunity:
+    """An entry in one direction, priced for its full size."""
+
+    buy: VenueId
+    sell: VenueId
+    edge: Edge[Decimal]
+    qty: Decimal
+    legs: tuple[OrderRequest, OrderRequest]
+
+
+@define
+class TradingMarket:
+    """The books of one pair, as far as they can be trusted; `execution.ports.Market`."""
+
+    books: Mapping[VenueId, OrderBook]
+    instruments: Mapping[VenueId, Instrument]
+    fees: Mapping[VenueId, Fees]
+    clock: Clock
+    book_age_s_max: float
+
+    def distrust(self, venue: VenueId) -> str | None:
+        """Why the book of `venue` can't be traded on now."""
+        book = self.books[venue]
+        if not book.synced:
+            return f"{venue}: the book is not synchronised"
+        if book.crossed:
+            return f"{venue}: the book is crossed"
+        if book.stale(self.clock.mono_s(), self.book_age_s_max):
+            return f"{venue}: no frame for {self.book_age_s_max:g} s"
+        return None
+
+    def mark(self, venue: VenueId) -> Decimal | None:
+        top = self.books[venue].top()
+        return None if top is None else (top.bid + top.ask) / 2
+
+    def walk_limit(self, venue: VenueId, side: Side, qty: Decimal, slippage_bps: Decimal) -> Decimal | None:
+        if self.distrust(venue) is not None:
+            return None
+        walk = self.books[venue].walk(side, qty)
+        if walk is None:
+            return None
+        return compute_limit_price(walk.worst_price, side, self.instruments[venue], slippage_bps)
+
+    def book_ids(self) -> Mapping[VenueId, int]:
+        return {venue: book.update_id for venue, book in self.books.items()}
+
+
+@define(eq=False)
+class Pipeline:
+    """Two venues, one pair."""
+
+    pair: str
+    venues: tuple[VenueId, VenueId]
+    market: TradingMarket
+    basis: MovingBasis
+    rules: TradeRules
+    limits: Limits
+    blotter: Blotter
+    executor: Executor
+    gate_state: Callable[[], GateState]
+    unusable: Callable[[VenueId], str | None]
+    """Why a venue can't be used, beyond its book: feed, private stream, reconciliation, pauses."""
+    balances: Callable[[], Mapping[tuple[VenueId, str], Decimal]]
+    on_stuck: Callable[[Stuck], None]
+    on_drained: Callable[[], None]
+    clock: Clock
+    ids: Ids
+    trace: Trace
+    why_not: str = "starting"
+    refusals: tuple[Refused, ...] = ()
+    last_edges: dict[str, float] = field(factory=dict)
+    """`buy>sell` → net edge in bps, as last screened."""
+    decisions: int = 0
+    _wake: trio.Event = field(factory=trio.Event)
+
+    # --- the reader's task: no await, no Decimal
+
+    def on_book(self, venue: VenueId) -> None:
+        """A frame of `venue` was applied, or its book was lost."""
+        first, second = (self.market.books[v] for v in self.venues)
+        now = self.clock.mono_s()
+        if not (first.synced and second.synced):
+            self.basis.pause(now)
+            return
+        mids = (first.mid, second.mid)
+        self.basis.observe((mids[1] - mids[0]) / (mids[0] + mids[1]) * 20_000, now)
+        if self._worth_a_look():
+            self._wake.set()
+
+    def wake(self) -> None:
+        """Something else than a book changed: a mode, an outcome, a parameter."""
+        self._wake.set()
+
+    def _worth_a_look(self) -> bool:
+        """The same arithmetic as the decision, in floats, for both directions and the open lots."""
+        size = float(self.rules.order_notional) / self.market.books[self.venues[0]].mid
+        least = float(self.rules.min_spread_bps) - SCREEN_SLACK_BPS
+        worth = False
+        for buy, sell in (self.venues, self.venues[::-1]):
+            edge = self._screen(buy, sell, size)
+            self.last_edges[f"{buy}>{sell}"] = edge.net
+            worth = worth or edge.net >= least
+            for lot in self.blotter.lots.values():
+                if lot.buy_venue == buy and lot.state is LotState.OPEN:
+                    worth = worth or edge.deviation <= float(self.rules.exits.exit_edge_bps) + SCREEN_SLACK_BPS
+                    worth = worth or edge.deviation - float(lot.entry_bps) >= float(self.rules.exits.stop_bps)
+        return worth
+
+    def _screen(self, buy: VenueId, sell: VenueId, size: float) -> Edge[float]:
+        a, b = self.market.books[buy], self.market.books[sell]
+        prices = Prices(
+            a.screen_avg(Side.BUY, size), a.screen_avg(Side.SELL, size),
+            b.screen_avg(Side.SELL, size), b.screen_avg(Side.BUY, size),
+        )
+        fees = self.market.fees
+        costs = Costs(
+            float(fees[buy].taker_bps), float(fees[sell].taker_bps), float(self.rules.expected_slippage_bps), 0.0
+        )
+        return compute_edge(prices, self.reference_bps(buy), costs)
+
+    def reference_bps(self, buy: VenueId) -> float:
+        """The reference in the direction that buys on `buy`, sell mid over buy mid."""
+        if not self.rules.moving_reference:
+            return 0.0
+        value = self.basis.value_bps or 0.0
+        return value if buy == self.venues[0] else -value
+
+    # --- the execution scope's task
+
+    async def run(self) -> None:
+        """Until cancelled: act when woken, and look at least every `poll_interval_s`."""
+        while True:
+            acted = await self.tick()
+            if acted:
+                await trio.lowlevel.checkpoint()
+                continue
+            with trio.move_on_after(self.rules.poll_interval_s):
+                await self._wake.wait()
+            self._wake = trio.Event()
+
+    async def tick(self) -> bool:
+        """Conclude what is half done, else close what is due, else open what pays. True if something was sent."""
+        for lot in list(self.blotter.lots.values()):
+            if lot.state is not LotState.OPEN:
+                stuck = await self.executor.conclude(lot.id)
+                if stuck is not None:
+                    self.on_stuck(stuck)
+                    return False
+                if lot.id in self.blotter.lots and self.blotter.lots[lot.id].state is not LotState.OPEN:
+                    self.why_not = "waiting for the fills of the last pair"
+                    return False
+        state = self.gate_state()
+        self.why_not = self._blocked(state) or ""
+        if self.why_not:
+            return False
+        exit_ = self._choose_exit(draining=state.mode is Mode.DRAIN)
+        if exit_ is not None:
+            return await self._close(*exit_)
+        if state.mode is Mode.DRAIN:
+            if not self.blotter.lots and not self.blotter.in_flight():
+                self.on_drained()
+            self.why_not = "draining: nothing is opened"
+            return False
+        return await self._open(self._choose_entry())
+
+    def _blocked(self, state: GateState) -> str | None:
+        if state.safe_mode or state.dry_run_only:
+            return "safe_mode is on" if state.safe_mode else "dry_run_only is on"
+        for venue in self.venues:
+            reason = self.unusable(venue) or self.market.distrust(venue)
+            if reason is not None:
+                return reason
+        return None
+
+    # --- closing
+
+    def _choose_exit(self, *, draining: bool) -> tuple[Lot, str] | None:
+        """The oldest lot that should be closed (first in, first out), and why."""
+        for lot in self.blotter.lots.values():
+            prices = self._walk_prices(lot.buy_venue, lot.sell_venue, lot.qty, lot.qty)
+            if prices is None:
+                return None
+            deviation = self._edge(lot.buy_venue, lot.sell_venue, prices).deviation
+            age_s = (self.clock.wall_ns() - lot.opened_ns) / 1e9
+            reason = decide_exit(lot, deviation, age_s, self.rules.exits, draining=draining)
+            if reason is not None:
+                return lot, reason
+        return None
+
+    async def _close(self, lot: Lot, reason: str) -> bool:
+        base = self.blotter.lot_base(lot.id)
+        legs = [
+            leg for venue, side in ((lot.buy_venue, Side.SELL), (lot.sell_venue, Side.BUY))
+            if (leg := self._closing_leg(venue, side, abs(base.get(venue, ZERO)))) is not None
+        ]
+        if not legs:
+            self.why_not = f"lot {lot.id} can't be closed: its books are too thin or it is below the smallest order"
+            return False
+        closing = evolve(lot, state=LotState.CLOSING, exit_reason=reason)
+        await self._execute(Purpose.CLOSE, closing, tuple(legs), None)
+        return True
+
+    def _closing_leg(self, venue: VenueId, side: Side, held: Decimal) -> OrderRequest | None:
+        instrument = self.market.instruments[venue]
+        dust = self._usable_dust(instrument)
+        qty = compute_leg_qty(held, side, instrument, self.market.fees[venue], dust)
+        if qty <= 0:
+            return None
+        return self._leg(venue, side, Purpose.CLOSE, qty)
+
+    # --- opening
+
+    def _choose_entry(self) -> Opportunity | str:
+        """The better direction if it pays, or why there is none."""
+        if self.rules.moving_reference and not self.basis.warm:
+            return "the reference basis is warming up"
+        found = [o for buy, sell in (self.venues, self.venues[::-1]) if (o := self._price(buy, sell)) is not None]
+        if not found:
+            return self._size_problem() or "a book is too thin for the order"
+        best = max(found, key=lambda opportunity: opportunity.edge.net)
+        if best.edge.net < self.rules.min_spread_bps:
+            return f"net edge {best.edge.net:.2f} bps below {self.rules.min_spread_bps} bps"
+        if any(lot.buy_venue != best.buy for lot in self.blotter.lots.values()):
+            return "lots of the other direction are open"
+        return best
+
+    def _size_problem(self) -> str | None:
+        mid = self._mid()
+        if mid is None or compute_lot_qty(self.rules.order_notional, mid, self._instruments()) is not None:
+            return None
+        smallest = compute_smallest_qty(self._instruments(), mid)
+        base, quote = self._instruments()[0].base, self._instruments()[0].quote
+        return f"smallest legal order is {amount_text(smallest)} {base} = {smallest * mid:.0f} {quote}"
+
+    def _price(self, buy: VenueId, sell: VenueId) -> Opportunity | None:
+        mid = self._mid()
+        qty = None if mid is None else compute_lot_qty(self.rules.order_notional, mid, self._instruments())
+        if qty is None:
+            return None
+        instruments, fees = self.market.instruments, self.market.fees
+        buy_qty = compute_leg_qty(qty, Side.BUY, instruments[buy], fees[buy], self._usable_dust(instruments[buy]))
+        sell_qty = compute_leg_qty(qty, Side.SELL, instruments[sell], fees[sell], ZERO)
+        prices = self._walk_prices(buy, sell, buy_qty, sell_qty)
+        buy_leg = self._leg(buy, Side.BUY, Purpose.OPEN, buy_qty)
+        sell_leg = self._leg(sell, Side.SELL, Purpose.OPEN, sell_qty)
+        if prices is None or buy_leg is None or sell_leg is None:
+            return None
+        return Opportunity(buy, sell, self._edge(buy, sell, prices), qty, (buy_leg, sell_leg))
+
+    async def _open(self, choice: Opportunity | str) -> bool:
+        if isinstance(choice, str):
+            self.why_not = choice
+            self.refusals = ()
+            return False
+        lot = Lot(
+            self.ids.name("lot"), self.pair, LotState.OPENING, choice.buy, choice.sell, choice.qty,
+            self.clock.wall_ns(), choice.edge.net, choice.edge.reference, choice.edge.deviation,
+        )
+        return await self._execute(Purpose.OPEN, lot, choice.legs, choice.edge.net)
+
+    # --- both
+
+    async def _execute(
+        self, purpose: Purpose, lot: Lot, legs: Sequence[OrderRequest], edge_bps: Decimal | None
+    ) -> bool:
+        intent = Intent(
+            self.ids.name("intent"), self.pair, purpose, lot.id, tuple(legs), self.clock.wall_ns(), edge_bps,
+            dict(self.market.book_ids()),
+        )
+        self.decisions += 1
+        verdict = check_intent(intent, self.market.instruments, self._holdings(), self.limits)
+        match verdict:
+            case Refused():
+                self.refusals = (verdict,)
+                self.why_not = f"risk: {verdict.message} (limit {verdict.limit}, value {verdict.value})"
+                return False
+            case Approved():
+                self.refusals = ()
+        await self.executor.execute(verdict.intent, lot)
+        stuck = await self.executor.conclude(lot.id)
+        if stuck is not None:
+            self.on_stuck(stuck)
+        return True
+
+    def _leg(self, venue: VenueId, side: Side, purpose: Purpose, qty: Decimal) -> OrderRequest | None:
+        limit = self.market.walk_limit(venue, side, qty, self.rules.max_slippage_bps)
+        if limit is None:
+            return None
+        instrument = self.market.instruments[venue]
+        return OrderRequest(
+            self.ids.client_order_id(), venue, instrument.symbol, side, purpose, qty, limit,
+            reduce_only=purpose is Purpose.CLOSE and instrument.kind is Kind.PERP,
+        )
+
+    def _walk_prices(self, buy: VenueId, sell: VenueId, buy_qty: Decimal, sell_qty: Decimal) -> Prices[Decimal] | None:
+        a, b = self.market.books[buy], self.market.books[sell]
+        walks = (a.walk(Side.BUY, buy_qty), a.walk(Side.SELL, buy_qty), b.walk(Side.SELL, sell_qty),
+                 b.walk(Side.BUY, sell_qty))
+        averages = [walk.avg_price for walk in walks if walk is not None]
+        return Prices(*averages) if len(averages) == 4 else None
+
+    def _edge(self, buy: VenueId, sell: VenueId, prices: Prices[Decimal]) -> Edge[Decimal]:
+        fees = self.market.fees
+        costs = Costs(fees[buy].taker_bps, fees[sell].taker_bps, self.rules.expected_slippage_bps, ZERO)
+        return compute_edge(prices, Decimal(repr(self.reference_bps(buy))), costs)
+
+    def _usable_dust(self, instrument: Instrument) -> Decimal:
+        """Dust that one order may use up: two steps at most, so that its legs stay equal but for dust."""
+        bound = 2 * instrument.lot_step
+        return max(-bound, min(bound, self.blotter.dust()))
+
+    def _instruments(self) -> tuple[Instrument, ...]:
+        return tuple(self.market.instruments[venue] for venue in self.venues)
+
+    def _mid(self) -> Decimal | None:
+        marks = [mark for venue in self.venues if (mark := self.market.mark(venue)) is not None]
+        return sum(marks, ZERO) / len(marks) if len(marks) == len(self.venues) else None
+
+    def _holdings(self) -> Holdings:
+        marks = {venue: mark for venue in self.venues if (mark := self.market.mark(venue)) is not None}
+        return Holdings(
+            {venue: self.blotter.position(venue) for venue in self.venues},
+            self.balances(), marks, len(self.blotter.in_flight()),
+        )

@@ -1,0 +1,57 @@
+"""The journal's rows and their hash chain: each row carries the hash of the one before, so that an edit shows.
+
+The ledger writes them in the change's own transaction; `first_bad` is what `audit verify` asks. A cut tail does not
+show in the chain itself: that is what the head kept outside of the ledger is for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+
+from attrs import Factory, frozen
+
+Detail = str | int | bool | None
+"""What an event's details may hold; amounts go in as text."""
+
+GENESIS_HASH = "0" * 64
+
+
+@frozen
+class EventRow:
+    """One thing that happened. `id` counts from 1 without gaps; `venue` and `symbol` are empty where none is meant."""
+
+    id: int
+    ts_ns: int
+    level: str
+    kind: str
+    message: str
+    venue: str = ""
+    symbol: str = ""
+    source: str = ""
+    details: Mapping[str, Detail] = Factory(dict)
+    prev_hash: str = GENESIS_HASH
+    hash: str = ""
+
+
+def canonical_details(details: Mapping[str, Detail]) -> str:
+    """One spelling for one content: sorted keys, no spaces, no NaN."""
+    return json.dumps(dict(details), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def event_hash(event: EventRow) -> str:
+    """SHA-256, in hex, over the previous hash and the row's canonical JSON (everything but the hashes)."""
+    row = [event.id, event.ts_ns, event.level, event.kind, event.message, event.venue, event.symbol, event.source]
+    text = json.dumps([*row, canonical_details(event.details)], separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(f"{event.prev_hash}\n{text}".encode()).hexdigest()
+
+
+def first_bad(events: Iterable[EventRow]) -> int | None:
+    """The id of the first row, of all rows oldest first, that breaks the chain; None while it is whole."""
+    prev_hash = GENESIS_HASH
+    for due_id, event in enumerate(events, start=1):
+        if event.id != due_id or event.prev_hash != prev_hash or event.hash != event_hash(event):
+            return event.id
+        prev_hash = event.hash
+    return None

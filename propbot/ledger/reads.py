@@ -1,0 +1,180 @@
+"""What is asked of the ledger: synchronous, on the connection, in the worker like every other call.
+
+Lists for people are pages, newest first; lists for accounts are whole, oldest first, and leave simulated rows out
+unless asked for them. A cursor is the `seq` of the last row of the page before.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any, TypeVar
+
+from attrs import frozen
+
+from propbot.domain.events import EventRow
+from propbot.domain.instruments import VenueId
+from propbot.domain.lots import FillRow, Lot, OrderRow
+from propbot.domain.money import parse_amount
+from propbot.domain.orders import Fill, Funding
+from propbot.ledger import rows
+
+T = TypeVar("T")
+Page = tuple[tuple[T, ...], str | None]
+"""Items, newest first, and the cursor of the next page (None after the last)."""
+
+PAGE_ROWS_MAX = 1000
+
+
+@frozen
+class EventFilter:
+    """Which events; None is "any". Times are inclusive, wall nanoseconds."""
+
+    since_ns: int | None = None
+    until_ns: int | None = None
+    level: str | None = None
+    kind: str | None = None
+    venue: str | None = None
+    symbol: str | None = None
+
+    def clauses(self) -> list[tuple[str, Any]]:
+        all_clauses = [
+            ("ts_ns >= ?", self.since_ns),
+            ("ts_ns <= ?", self.until_ns),
+            ("level = ?", self.level),
+            ("kind = ?", self.kind),
+            ("venue = ?", self.venue),
+            ("symbol = ?", self.symbol),
+        ]
+        return [(clause, value) for clause, value in all_clauses if value is not None]
+
+
+def parse_cursor(cursor: str | None) -> int | None:
+    """ValueError for what no page has given out."""
+    if cursor is None:
+        return None
+    if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
+        raise ValueError(f"not a cursor: {cursor!r}")
+    return int(cursor)
+
+
+def page(
+    connection: sqlite3.Connection,
+    table: str,
+    read: Callable[[sqlite3.Row], T],
+    limit: int,
+    cursor: str | None,
+    *,
+    key: str = "seq",
+    clauses: list[tuple[str, Any]] | None = None,
+) -> Page[T]:
+    """Up to `limit` rows older than the cursor; one more is looked at to know whether a next page exists."""
+    if not 1 <= limit <= PAGE_ROWS_MAX:
+        raise ValueError(f"limit must be 1..{PAGE_ROWS_MAX}, not {limit}")
+    wanted = list(clauses or [])
+    if (last := parse_cursor(cursor)) is not None:
+        wanted.append((f"{key} < ?", last))
+    where = "WHERE " + " AND ".join(clause for clause, _ in wanted) if wanted else ""
+    sql = f"SELECT * FROM {table} {where} ORDER BY {key} DESC LIMIT ?"  # noqa: S608 (our own names; values bound)
+    found = connection.execute(sql, (*(value for _, value in wanted), limit + 1)).fetchall()
+    next_cursor = str(found[limit - 1][key]) if len(found) > limit else None
+    return tuple(read(row) for row in found[:limit]), next_cursor
+
+
+def order(connection: sqlite3.Connection, client_order_id: str) -> OrderRow | None:
+    row = connection.execute("SELECT * FROM orders WHERE client_order_id = ?", (client_order_id,)).fetchone()
+    return None if row is None else rows.read_order(row)
+
+
+def order_by_venue_id(connection: sqlite3.Connection, venue: str, symbol: str, order_id: str) -> OrderRow | None:
+    row = connection.execute(
+        "SELECT * FROM orders WHERE venue = ? AND order_id = ? AND symbol = ? AND simulated = 0",
+        (venue, order_id, symbol),
+    ).fetchone()
+    return None if row is None else rows.read_order(row)
+
+
+def booked_qty(connection: sqlite3.Connection, client_order_id: str) -> Decimal:
+    """The sum of the order's fills that we have."""
+    row = connection.execute("SELECT booked_qty FROM orders WHERE client_order_id = ?", (client_order_id,)).fetchone()
+    return parse_amount(row["booked_qty"])
+
+
+def unfinished_orders(connection: sqlite3.Connection, simulated: bool) -> tuple[OrderRow, ...]:
+    found = connection.execute(
+        "SELECT * FROM orders WHERE state IN ('INTENT', 'SENT', 'WORKING', 'UNKNOWN') AND simulated = ? ORDER BY seq",
+        (simulated,),
+    )
+    return tuple(rows.read_order(row) for row in found.fetchall())
+
+
+def orders_missing_fills(connection: sqlite3.Connection) -> tuple[OrderRow, ...]:
+    """Both sums are written by `amount_text`, so that equal amounts are equal text."""
+    found = connection.execute("SELECT * FROM orders WHERE filled_qty != booked_qty AND simulated = 0 ORDER BY seq")
+    return tuple(rows.read_order(row) for row in found.fetchall())
+
+
+def all_fills(connection: sqlite3.Connection, simulated: bool) -> tuple[FillRow, ...]:
+    found = connection.execute("SELECT * FROM fills WHERE simulated = ? ORDER BY seq", (simulated,))
+    return tuple(rows.read_fill(row) for row in found.fetchall())
+
+
+def lot_fills(connection: sqlite3.Connection, lot_id: str) -> tuple[FillRow, ...]:
+    found = connection.execute("SELECT * FROM fills WHERE lot_id = ? ORDER BY seq", (lot_id,))
+    return tuple(rows.read_fill(row) for row in found.fetchall())
+
+
+def foreign_fills(connection: sqlite3.Connection) -> tuple[Fill, ...]:
+    found = connection.execute("SELECT * FROM foreign_fills WHERE adopted = 0 ORDER BY seq")
+    return tuple(rows.read_bare_fill(row) for row in found.fetchall())
+
+
+def all_funding(connection: sqlite3.Connection) -> tuple[Funding, ...]:
+    found = connection.execute("SELECT * FROM funding ORDER BY ts_ms, rowid")
+    return tuple(rows.read_funding(row) for row in found.fetchall())
+
+
+def live_lots(connection: sqlite3.Connection, simulated: bool) -> tuple[Lot, ...]:
+    found = connection.execute(
+        "SELECT * FROM lots WHERE state IN ('OPENING', 'OPEN', 'CLOSING') AND simulated = ? ORDER BY opened_ns, seq",
+        (simulated,),
+    )
+    return tuple(rows.read_lot(row) for row in found.fetchall())
+
+
+def last_trade_id(connection: sqlite3.Connection, venue: VenueId, symbol: str) -> int | None:
+    row = connection.execute(
+        "SELECT max(trade_no) AS last FROM ("
+        " SELECT trade_no FROM fills WHERE venue = :venue AND symbol = :symbol AND simulated = 0"
+        " UNION ALL SELECT trade_no FROM foreign_fills WHERE venue = :venue AND symbol = :symbol)",
+        {"venue": venue, "symbol": symbol},
+    ).fetchone()
+    last: int | None = row["last"]
+    return last
+
+
+def baselines(connection: sqlite3.Connection) -> dict[tuple[VenueId, str], Decimal]:
+    found = connection.execute("SELECT * FROM baselines ORDER BY venue, asset").fetchall()
+    return {(VenueId(row["venue"]), row["asset"]): parse_amount(row["qty"]) for row in found}
+
+
+def meta_get(connection: sqlite3.Connection, key: str) -> str | None:
+    row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+    return None if row is None else str(row["value"])
+
+
+def orders_page(connection: sqlite3.Connection, limit: int, cursor: str | None) -> Page[OrderRow]:
+    return page(connection, "orders", rows.read_order, limit, cursor)
+
+
+def fills_page(connection: sqlite3.Connection, limit: int, cursor: str | None) -> Page[FillRow]:
+    return page(connection, "fills", rows.read_fill, limit, cursor)
+
+
+def lots_page(connection: sqlite3.Connection, limit: int, cursor: str | None) -> Page[Lot]:
+    return page(connection, "lots", rows.read_lot, limit, cursor)
+
+
+def events_page(connection: sqlite3.Connection, limit: int, cursor: str | None, wanted: EventFilter) -> Page[EventRow]:
+    return page(connection, "events", rows.read_event, limit, cursor, key="id", clauses=wanted.clauses())

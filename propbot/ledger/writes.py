@@ -1,0 +1,255 @@
+"""What changes the ledger: synchronous, on the connection, each call one whole change inside the group's transaction.
+
+An order's row may move, but only forward (`transitions`); fills, events and funding are only ever added. Each
+function takes the wall clock's time from its caller: none of them has a clock.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+
+from attrs import evolve, frozen
+
+from propbot.domain.errors import LedgerError
+from propbot.domain.events import GENESIS_HASH, Detail, EventRow, event_hash
+from propbot.domain.lots import FillRow, Intent, Lot, OrderRow
+from propbot.domain.money import amount_text
+from propbot.domain.orders import Fill, Funding, OrderState
+from propbot.ledger import reads, rows
+from propbot.ledger.transitions import Step, judge_transition
+
+_UNFILLED = frozenset({OrderState.CANCELED, OrderState.REJECTED, OrderState.NEVER_SENT})
+
+
+@frozen
+class Booked:
+    """What a batch of fills brought that the ledger did not have yet; what is repeated is in none of these."""
+
+    new: tuple[FillRow, ...] = ()
+    foreign: tuple[Fill, ...] = ()
+    """Fills of orders that are not ours: kept apart, each reported once."""
+    unplaced: tuple[Fill, ...] = ()
+    """Fills without a client id while an order of ours there has no venue id yet: they may be its. Nothing was
+    recorded; they are asked for again once that order is acknowledged."""
+
+
+@frozen
+class OrderNews:
+    """What is to be recorded of an order; None and empty mean "nothing new"."""
+
+    client_order_id: str
+    state: OrderState
+    order_id: str = ""
+    filled_qty: Decimal | None = None
+    reason: str = ""
+    correction: bool = False
+
+
+def insert(connection: sqlite3.Connection, table: str, row: rows.Row, *, or_ignore: bool = False) -> bool:
+    """Whether the row is new; with `or_ignore` one that is there already stays as it is."""
+    verb = "INSERT OR IGNORE" if or_ignore else "INSERT"
+    columns = ", ".join(row)
+    marks = ", ".join(f":{name}" for name in row)
+    # Table and column names are this package's own, never input; values are bound.
+    sql = f"{verb} INTO {table} ({columns}) VALUES ({marks})"
+    return connection.execute(sql, dict(row)).rowcount == 1
+
+
+def commit_intent(connection: sqlite3.Connection, intent: Intent, lot: Lot | None) -> None:
+    insert(connection, "intents", rows.intent_row(intent))
+    for leg in intent.legs:
+        insert(connection, "orders", rows.order_row(leg, intent))
+    if lot is not None:
+        save_lot(connection, lot)
+
+
+def save_lot(connection: sqlite3.Connection, lot: Lot) -> None:
+    row = rows.lot_row(lot)
+    if insert(connection, "lots", row, or_ignore=True):
+        return
+    settings = ", ".join(f"{name} = :{name}" for name in row if name != "id")
+    connection.execute(f"UPDATE lots SET {settings} WHERE id = :id", row)  # noqa: S608 (our own column names)
+
+
+def record_order(connection: sqlite3.Connection, news: OrderNews, now_ns: int) -> OrderRow:
+    """The order as it is afterwards. A venue id that becomes known adopts the fills that waited for it."""
+    before = reads.order(connection, news.client_order_id)
+    if before is None:
+        raise LedgerError(f"no order {news.client_order_id} in the ledger")
+    step = judge_transition(before.state, news.state, correction=news.correction)
+    after = _after_news(before, news, step)
+    if step is Step.CORRECT:
+        _journal_correction(connection, before, after, now_ns)
+    if after != before:
+        _update_order(connection, evolve(after, updated_ns=now_ns))
+    if after.order_id != before.order_id:
+        _adopt_fills(connection, after, now_ns)
+    return _need_order(connection, news.client_order_id)
+
+
+def _after_news(before: OrderRow, news: OrderNews, step: Step) -> OrderRow:
+    if news.order_id and before.order_id and news.order_id != before.order_id:
+        raise LedgerError(
+            f"order {news.client_order_id} is {before.order_id} at {before.request.venue}, not {news.order_id}"
+        )
+    filled_qty = before.filled_qty if news.filled_qty is None else news.filled_qty
+    if step is not Step.CORRECT:  # old news may say less than we know
+        filled_qty = max(filled_qty, before.filled_qty)
+    moved = step is not Step.STAY
+    return evolve(
+        before,
+        state=news.state if moved else before.state,
+        order_id=before.order_id or news.order_id,
+        filled_qty=filled_qty,
+        reason=(news.reason or before.reason) if moved else before.reason,
+    )
+
+
+def _update_order(connection: sqlite3.Connection, order: OrderRow) -> None:
+    connection.execute(
+        "UPDATE orders SET state = ?, order_id = ?, filled_qty = ?, reason = ?, updated_ns = ?"
+        " WHERE client_order_id = ?",
+        (
+            order.state.value,
+            order.order_id,
+            amount_text(order.filled_qty),
+            order.reason,
+            order.updated_ns,
+            order.request.client_order_id,
+        ),
+    )
+
+
+def _journal_correction(connection: sqlite3.Connection, before: OrderRow, after: OrderRow, now_ns: int) -> None:
+    details: dict[str, Detail] = {
+        "client_order_id": before.request.client_order_id,
+        "from": before.state.value,
+        "to": after.state.value,
+        "filled_qty_from": amount_text(before.filled_qty),
+        "filled_qty_to": amount_text(after.filled_qty),
+        "reason": after.reason,
+    }
+    append_event(connection, _order_event(after, now_ns, "WARN", "order_correction", "order state corrected", details))
+
+
+def _order_event(
+    order: OrderRow, now_ns: int, level: str, kind: str, message: str, details: Mapping[str, Detail]
+) -> EventRow:
+    request = order.request
+    return EventRow(0, now_ns, level, kind, message, request.venue, request.symbol, "ledger", details)
+
+
+def _adopt_fills(connection: sqlite3.Connection, order: OrderRow, now_ns: int) -> list[FillRow]:
+    """Fills that were foreign as long as nobody knew the venue's id of this order."""
+    key = (order.request.venue, order.request.symbol, order.order_id)
+    found = connection.execute(
+        "SELECT * FROM foreign_fills WHERE venue = ? AND symbol = ? AND order_id = ? AND adopted = 0 ORDER BY seq", key
+    ).fetchall()
+    adopted: list[FillRow] = []
+    for row in found:
+        connection.execute("UPDATE foreign_fills SET adopted = 1 WHERE seq = ?", (row["seq"],))
+        current = _need_order(connection, order.request.client_order_id)
+        adopted += _book_ours(connection, rows.read_bare_fill(row), current, now_ns)
+    return adopted
+
+
+def book_fills(connection: sqlite3.Connection, fills: Sequence[Fill], now_ns: int) -> Booked:
+    new: list[FillRow] = []
+    foreign: list[Fill] = []
+    unplaced: list[Fill] = []
+    for fill in fills:
+        order = _owner(connection, fill)
+        if order is not None:
+            new += _book_ours(connection, fill, order, now_ns)
+        elif not fill.client_order_id and _may_be_ours(connection, fill):
+            unplaced.append(fill)
+        elif insert(connection, "foreign_fills", {**rows.fill_columns(fill, now_ns), "adopted": 0}, or_ignore=True):
+            foreign.append(fill)
+    return Booked(tuple(new), tuple(foreign), tuple(unplaced))
+
+
+def _owner(connection: sqlite3.Connection, fill: Fill) -> OrderRow | None:
+    """Our order that this fill belongs to, by its client id, else by the venue's order id.
+
+    A venue that takes one client id twice makes two orders; the fills of the second are not our order's.
+    """
+    if fill.client_order_id:
+        order = reads.order(connection, fill.client_order_id)
+        if order is not None and (order.request.venue, order.request.symbol) == (fill.venue, fill.symbol):
+            return order if order.order_id in ("", fill.order_id) else None
+    return reads.order_by_venue_id(connection, fill.venue, fill.symbol, fill.order_id) if fill.order_id else None
+
+
+def _may_be_ours(connection: sqlite3.Connection, fill: Fill) -> bool:
+    """Whether some order of ours may be the unnamed one: sent perhaps, on this side, its venue id still unknown."""
+    found = connection.execute(
+        "SELECT 1 FROM orders WHERE state IN ('INTENT', 'SENT', 'UNKNOWN', 'WORKING') AND order_id = ''"
+        " AND venue = ? AND symbol = ? AND side = ? AND simulated = 0 LIMIT 1",
+        (fill.venue, fill.symbol, fill.side.value),
+    )
+    return found.fetchone() is not None
+
+
+def _book_ours(connection: sqlite3.Connection, fill: Fill, order: OrderRow, now_ns: int) -> list[FillRow]:
+    """What is new: this fill, and those that it brings along. Its order learns the venue's id from it, and never
+    says less than its fills."""
+    client_order_id = order.request.client_order_id
+    named = evolve(fill, client_order_id=client_order_id)
+    row = FillRow(named, order.lot_id, order.request.purpose, now_ns, order.simulated)
+    if not insert(connection, "fills", rows.fill_row(row), or_ignore=True):
+        return []
+    booked_qty = reads.booked_qty(connection, client_order_id) + fill.qty
+    connection.execute(
+        "UPDATE orders SET booked_qty = ? WHERE client_order_id = ?", (amount_text(booked_qty), client_order_id)
+    )
+    after = evolve(order, order_id=fill.order_id, filled_qty=max(order.filled_qty, booked_qty), updated_ns=now_ns)
+    _update_order(connection, after)
+    if order.state in _UNFILLED:
+        _journal_late_fill(connection, after, named, now_ns)
+    return [row] if order.order_id else [row, *_adopt_fills(connection, after, now_ns)]
+
+
+def _journal_late_fill(connection: sqlite3.Connection, order: OrderRow, fill: Fill, now_ns: int) -> None:
+    details: dict[str, Detail] = {
+        "client_order_id": fill.client_order_id,
+        "state": order.state.value,
+        "trade_id": fill.trade_id,
+        "qty": amount_text(fill.qty),
+    }
+    event = _order_event(order, now_ns, "ERROR", "late_fill", "a fill of an order that ended without one", details)
+    append_event(connection, event)
+
+
+def _need_order(connection: sqlite3.Connection, client_order_id: str) -> OrderRow:
+    order = reads.order(connection, client_order_id)
+    assert order is not None, client_order_id
+    return order
+
+
+def append_event(connection: sqlite3.Connection, event: EventRow) -> EventRow:
+    """`event` as it stands in the journal: with the next id, chained to the row before."""
+    last = connection.execute("SELECT id, hash FROM events ORDER BY id DESC LIMIT 1").fetchone()
+    last_id, prev_hash = (0, GENESIS_HASH) if last is None else (last["id"], last["hash"])
+    chained = evolve(event, id=last_id + 1, prev_hash=prev_hash)
+    sealed = evolve(chained, hash=event_hash(chained))
+    insert(connection, "events", rows.event_row(sealed))
+    return sealed
+
+
+def book_funding(connection: sqlite3.Connection, funding: Funding, now_ns: int) -> bool:
+    return insert(connection, "funding", rows.funding_row(funding, now_ns), or_ignore=True)
+
+
+def record_baselines(connection: sqlite3.Connection, baselines: Mapping[tuple[str, str], Decimal], now_ns: int) -> None:
+    for (venue, asset), qty in baselines.items():
+        row = {"venue": venue, "asset": asset, "qty": amount_text(qty), "recorded_ns": now_ns}
+        insert(connection, "baselines", row, or_ignore=True)
+
+
+def meta_put(connection: sqlite3.Connection, key: str, value: str) -> None:
+    connection.execute(
+        "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+        (key, value),
+    )

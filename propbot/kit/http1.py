@@ -24,6 +24,7 @@ import trio
 
 from propbot.domain.dialect import HttpCall, HttpReply
 from propbot.domain.errors import PropBotError
+from propbot.kit.memory import MemoryStream
 from propbot.kit.net import Address, Network, parse_address
 
 BODY_BYTES_MAX = 16 * 1024 * 1024
@@ -81,8 +82,10 @@ class _Wire(trio.abc.Stream):
     def hung_up(self, *, unread_is_fine: bool) -> bool:
         """Whether the peer closed, or (unless `unread_is_fine`) sent what nobody asked for. Never blocks.
 
-        Only sockets can be asked; other streams count as alive, and age alone retires them.
+        Streams that can't be asked count as alive; age alone retires them.
         """
+        if isinstance(self._transport, MemoryStream):
+            return self._transport.readable
         if not isinstance(self._transport, trio.SocketStream):
             return False
         poll = select.poll()
@@ -175,6 +178,12 @@ class _Connection:
         await trio.aclose_forcefully(self._stream)
 
 
+def _why(error: BaseException) -> str:
+    """Trio's stream errors often say nothing themselves; their cause does."""
+    told = error.__cause__ if not str(error) and error.__cause__ is not None else error
+    return f"{type(told).__name__}: {told}"
+
+
 def _headers(head: h11.Response) -> dict[str, str]:
     headers: dict[str, str] = {}
     for raw_name, raw_value in head.headers:
@@ -223,7 +232,7 @@ class HttpClient:
                 return await connection.exchange(self._skeleton(call.method), request, last_check, after_send)
             except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, h11.RemoteProtocolError) as error:
                 kind = AnswerLost if connection.bytes_left else NotSent
-                raise kind(f"{self._what(call)}: {type(error).__name__}: {error}") from error
+                raise kind(f"{self._what(call)}: {_why(error)}") from error
             finally:
                 await self._give_back(connection)
         what = f"{self._what(call)}: nothing complete came within {timeout_s:g} s"
@@ -273,7 +282,7 @@ class HttpClient:
         try:
             return _Connection(await self._network.connect(self._address))
         except (OSError, ssl.SSLError, trio.BrokenResourceError) as error:
-            raise NotSent(f"{self._address.authority}: no connection: {type(error).__name__}: {error}") from error
+            raise NotSent(f"{self._address.authority}: no connection: {_why(error)}") from error
 
     async def _give_back(self, connection: _Connection) -> None:
         self._slots.release()

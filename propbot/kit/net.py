@@ -12,8 +12,9 @@ from typing import Protocol
 from urllib.parse import urlsplit
 
 import trio
-import trio.testing
 from attrs import frozen
+
+from propbot.kit.memory import memory_stream_pair
 
 Handler = Callable[[trio.abc.Stream], Awaitable[None]]
 
@@ -122,7 +123,7 @@ class MemoryNetwork:
         accept = self._ports.get(key)
         if accept is None or key in self.refuse:
             raise ConnectionRefusedError(f"nothing listens on {address.host}:{address.port}")
-        ours, theirs = trio.testing.memory_stream_pair()
+        ours, theirs = memory_stream_pair()
         accept(theirs)
         return ours
 

@@ -7,6 +7,7 @@ a test holds it to that.
 from __future__ import annotations
 
 import difflib
+import os.path
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
@@ -19,7 +20,6 @@ from pydantic import SecretStr, ValidationError
 from propbot.domain.errors import SettingsError
 from propbot.domain.instruments import VenueId
 from propbot.domain.mode import Mode, Profile
-from propbot.kit.crash import parse_crash_at
 from propbot.settings_groups import (
     KEY_NAMES,
     SECRET_NAMES,
@@ -53,24 +53,36 @@ def load_settings(environ: Mapping[str, str], env_file: Path | None) -> Settings
     from_file = _read_env_file(env_file, problems)
     given = {**from_file, **environ}
     profile = _read_profile(given, problems)
-    raw = {**profile_defaults(profile), **{name: value for name, value in given.items() if not _unset(name, value)}}
+    defaults = profile_defaults(profile)
+    raw = {name: value for name, value in given.items() if not _unset(name, value)}
 
-    start = _read(Start, raw, problems)
-    trading = _read(Trading, raw, problems)
+    start = _read(Start, raw, defaults, problems)
+    trading = _read(Trading, raw, defaults, problems)
     risk = _read(
-        Risk, raw, problems, max_position_usdt_by_pair=_read_each(raw, "MAX_POSITION_USDT", parse_pair, Risk, problems)
+        Risk,
+        raw,
+        defaults,
+        problems,
+        max_position_usdt_by_pair=_read_each(raw, "MAX_POSITION_USDT", parse_pair, Risk, problems),
     )
     paper = _read(
         Paper,
         raw,
+        defaults,
         problems,
         taker_fee_bps_by_venue=_read_each(raw, "TAKER_FEE_BPS", _venue_of, Paper, problems),
         maker_fee_bps_by_venue=_read_each(raw, "MAKER_FEE_BPS", _venue_of, Paper, problems),
     )
-    api = _read(Api, raw, problems)
-    house = _read(House, raw, problems)
-    problems += _cross_problems(profile, start, trading, paper, api, house)
-    if problems or not (start and trading and risk and paper and api and house):
+    api = _read(Api, raw, defaults, problems)
+    house = _read(House, raw, defaults, problems)
+    if start.two_man_rule:
+        problems.append("TWO_MAN_RULE=true: needs two people who can approve, and `api` is the only operator: false")
+    if profile is Profile.PAPER:
+        problems += _missing_files(paper, trading)
+    problems += _access_problems(profile, api, token_given="API_TOKEN" in raw)
+    if house.crash_at is not None and profile is Profile.LIVE:
+        problems.append(f"PROPBOT_CRASH_AT={house.crash_at}: accepted: never with PROFILE=live")
+    if problems:
         raise SettingsError(problems)
     warnings = _warnings(environ, from_file)
     if profile is not Profile.PAPER and start.mode is not Mode.HOLD:
@@ -112,14 +124,21 @@ def _unset(name: str, value: str) -> bool:
     return value == "" and (name in KEY_NAMES or name in ("PAPER_VENUES", "PROPBOT_CRASH_AT"))
 
 
-def _read(group: type[G], raw: Mapping[str, str], problems: list[str], **more: object) -> G | None:
-    fields = {field.alias: field for field in group.model_fields.values() if field.alias}
+def _read(
+    group: type[G], raw: Mapping[str, str], defaults: Mapping[str, str], problems: list[str], **more: object
+) -> G:
+    """The group. A wrong setting is reported and read as its default, so that what follows is looked at too."""
+    names = {field.alias for field in group.model_fields.values() if field.alias}
+    values: dict[str, object] = {**more}
+    values |= {name: text for name, text in {**defaults, **raw}.items() if name in names}
     try:
-        return group.model_validate({**{name: raw[name] for name in fields if name in raw}, **more})
+        return group.model_validate(values)
     except ValidationError as error:
-        for name in dict.fromkeys(str(each["loc"][0]) for each in error.errors(include_input=False)):
-            problems.append(_line(name, raw.get(name, ""), accepted(group, name)))
-        return None
+        wrong = dict.fromkeys(str(each["loc"][0]) for each in error.errors(include_input=False))
+    problems += [_line(name, raw[name], accepted(group, name)) for name in wrong]
+    for name in wrong:
+        values.pop(name)
+    return group.model_validate({**{name: defaults[name] for name in wrong if name in defaults}, **values})
 
 
 def _read_each(
@@ -158,45 +177,24 @@ def _line(name: str, value: str, accepts: str) -> str:
     return f"{name}={shown}: accepted: {accepts}"
 
 
-def _cross_problems(
-    profile: Profile,
-    start: Start | None,
-    trading: Trading | None,
-    paper: Paper | None,
-    api: Api | None,
-    house: House | None,
-) -> list[str]:
-    """What only shows when several settings are looked at together."""
+def _missing_files(paper: Paper, trading: Trading) -> list[str]:
     problems: list[str] = []
-    if start is not None and start.two_man_rule:
-        problems.append("TWO_MAN_RULE=true: needs two people who can approve, and `api` is the only operator: false")
-    if paper is not None and profile is Profile.PAPER:
-        problems += _missing_files(paper, trading)
-    if api is not None:
-        problems += _access_problems(profile, api)
-    if house is not None and house.crash_at is not None:
-        problems += _crash_problems(profile, house.crash_at)
-    return problems
-
-
-def _missing_files(paper: Paper, trading: Trading | None) -> list[str]:
-    problems: list[str] = []
-    if paper.venues_file is not None and not paper.venues_file.is_file():
+    if paper.venues_file is not None and not os.path.isfile(paper.venues_file):
         accepts = f"{accepted(Paper, 'PAPER_VENUES')} (there is no such file)"
         problems.append(_line("PAPER_VENUES", str(paper.venues_file), accepts))
     if isinstance(paper.market, RecordingMarket):
         for venue, path in paper.market.files.items():
-            if not path.is_file():
+            if not os.path.isfile(path):
                 problems.append(f"PAPER_MARKET: the recording of {venue} is no file: {path}")
-        for venue in trading.venues if trading is not None and paper.venues_file is None else ():
+        for venue in trading.venues if paper.venues_file is None else ():
             if venue not in paper.market.files:
                 problems.append(f"PAPER_MARKET: LOOP_VENUES names {venue}, which has no recording: add {venue}=FILE")
     return problems
 
 
-def _access_problems(profile: Profile, api: Api) -> list[str]:
+def _access_problems(profile: Profile, api: Api, *, token_given: bool) -> list[str]:
     problems: list[str] = []
-    if api.token is None and not (profile is Profile.PAPER and api.on_loopback):
+    if not token_given and not (profile is Profile.PAPER and api.on_loopback):
         problems.append(
             f"API_TOKEN is not set: accepted: {accepted(Api, 'API_TOKEN')} "
             "(it may be absent only with PROFILE=paper and API_HOST on a loopback address)"
@@ -207,16 +205,6 @@ def _access_problems(profile: Profile, api: Api) -> list[str]:
             "that speaks TLS"
         )
     return problems
-
-
-def _crash_problems(profile: Profile, crash_at: str) -> list[str]:
-    if profile is Profile.LIVE:
-        return [f"PROPBOT_CRASH_AT={crash_at}: accepted: never with PROFILE=live"]
-    try:
-        parse_crash_at(crash_at)
-    except ValueError as error:
-        return [f"PROPBOT_CRASH_AT={crash_at}: {error}"]
-    return []
 
 
 def _is_variable(name: str) -> bool:

@@ -18,7 +18,14 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from propbot.domain.instruments import BINANCE_SPOT, BINANCE_UM, Credentials, Fees, VenueId
 from propbot.domain.mode import HoldExit, Mode, Profile
 from propbot.domain.money import parse_amount
-from propbot.settings_values import PaperMarket, parse_directory, parse_market, parse_pair, parse_venues
+from propbot.settings_values import (
+    PaperMarket,
+    known_crash_point,
+    parse_directory,
+    parse_market,
+    parse_pair,
+    parse_venues,
+)
 
 TRADABLE_VENUES = (BINANCE_UM, BINANCE_SPOT)
 """The venues that this version has a dialect for."""
@@ -155,7 +162,9 @@ class House(Group):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _named(
         "LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR"
     )
-    crash_at: str | None = _named("PROPBOT_CRASH_AT", None, "a name that `propbot crash-points` lists, then :n")
+    crash_at: Annotated[str | None, BeforeValidator(known_crash_point)] = _named(
+        "PROPBOT_CRASH_AT", None, "a name that `propbot crash-points` lists, then :n"
+    )
 
 
 @frozen

@@ -10,6 +10,7 @@ from pathlib import Path
 from attrs import field, frozen
 
 from propbot.domain.instruments import VenueId
+from propbot.kit.crash import parse_crash_at
 
 
 @frozen
@@ -33,6 +34,11 @@ def parse_pair(text: str) -> str:
     return text
 
 
+def known_crash_point(text: str) -> str:
+    parse_crash_at(text)
+    return text
+
+
 def parse_directory(text: str) -> Path:
     if not text or "\0" in text:
         raise ValueError("no directory")
@@ -41,6 +47,8 @@ def parse_directory(text: str) -> Path:
 
 def parse_venues(text: str, known: Sequence[VenueId]) -> tuple[VenueId, ...]:
     """`a,b` or `["a","b"]`, each known and each once."""
+    if len(text) > 1000:  # also keeps the parser from a nest of brackets
+        raise ValueError("too long")
     names = json.loads(text) if text.lstrip().startswith("[") else text.split(",")
     venues = tuple(_venue(name, known) for name in names)
     if not venues or len(set(venues)) != len(venues):

@@ -1,0 +1,272 @@
+"""Settings: defaults by profile, every problem at once, no secret shown, and the document that lists them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from propbot.domain.errors import SettingsError
+from propbot.domain.instruments import BINANCE_SPOT, BINANCE_UM, Fees
+from propbot.domain.mode import Mode, Profile
+from propbot.settings import load_settings
+from propbot.settings_groups import GROUPS, KEY_NAMES, PROFILE_DEFAULTS, VARIABLE_NAMES, accepted, known_names
+from propbot.settings_values import RecordingMarket, SyntheticMarket
+
+TOKEN = "t" * 32
+DOCUMENT = Path(__file__).parents[2] / "docs" / "configuration.md"
+EXAMPLE = Path(__file__).parents[2] / ".env.example"
+
+
+def problems_of(environ: Mapping[str, str], env_file: Path | None = None) -> tuple[str, ...]:
+    with pytest.raises(SettingsError) as caught:
+        load_settings(environ, env_file)
+    return caught.value.problems
+
+
+def test_nothing_set_is_paper_that_trades() -> None:
+    settings = load_settings({}, None)
+    assert settings.profile is Profile.PAPER
+    assert settings.start.mode is Mode.RUN
+    assert not settings.start.safe_mode
+    assert not settings.start.dry_run_only
+    assert settings.trading.venues == (BINANCE_UM, BINANCE_SPOT)
+    assert settings.trading.order_notional_usdt == Decimal(1000)
+    assert settings.trading.basis_warmup_s == 2
+    assert isinstance(settings.paper.market, SyntheticMarket)
+    assert settings.paper.latency_s == pytest.approx(0.005)
+    assert settings.risk.max_book_age_s == pytest.approx(1.5)
+    assert settings.house.data_dir == Path("data")
+    assert settings.warnings == ()
+
+
+@pytest.mark.parametrize("profile", ["testnet", "live"])
+def test_other_profiles_start_in_hold_with_both_safeties_on(profile: str) -> None:
+    settings = load_settings({"PROFILE": profile, "API_TOKEN": TOKEN}, None)
+    assert settings.start.mode is Mode.HOLD
+    assert settings.start.safe_mode
+    assert settings.start.dry_run_only
+    assert settings.trading.basis_warmup_s == 30
+
+
+def test_no_configuration_leaves_hold_outside_of_paper() -> None:
+    settings = load_settings({"PROFILE": "live", "API_TOKEN": TOKEN, "MODE": "RUN"}, None)
+    assert settings.start.mode is Mode.HOLD
+    assert settings.warnings == ("MODE=RUN was ignored: live always starts in HOLD",)
+
+
+def test_every_problem_is_reported_at_once_with_name_value_and_range() -> None:
+    problems = problems_of(
+        {
+            "PROFILE": "prod",
+            "MODE": "GO",
+            "ORDER_NOTIONAL_USDT": "0.5",
+            "MIN_SPREAD_BPS": "NaN",
+            "MAX_SLIPPAGE_BPS": "1e3",
+            "POLL_INTERVAL_SEC": "inf",
+            "MAX_OPEN_ORDERS": "1.5",
+            "API_PORT": "99999",
+            "LOOP_PAIR": "btc/usdt",
+            "LOOP_VENUES": "binance-um,binance-um",
+            "PAPER_MARKET": "recording:kraken=f",
+            "MAX_POSITION_USDT__BTCUSDT": "-1",
+            "TAKER_FEE_BPS__KRAKEN": "1",
+            "SAFE_MODE": "perhaps",
+            "DATA_DIR": "",
+            "PROPBOT_CRASH_AT": "nowhere",
+        }
+    )
+    assert "PROFILE=prod: accepted: paper, testnet or live" in problems
+    assert "ORDER_NOTIONAL_USDT=0.5: accepted: 1 to 1000000" in problems
+    assert "MIN_SPREAD_BPS=NaN: accepted: 0 to 100" in problems
+    assert "MAX_POSITION_USDT__BTCUSDT=-1: accepted: 0 to 100000000" in problems
+    assert len(problems) == 16
+
+
+@pytest.mark.parametrize("text", ["NaN", "sNaN", "Infinity", "-inf", "1e999999", "", "0x10", "1,5", "1 000"])
+def test_no_amount_is_taken_that_is_not_a_finite_number_in_range(text: str) -> None:
+    (problem,) = problems_of({"MAX_POSITION_USDT": text})
+    assert problem.startswith(f"MAX_POSITION_USDT={text}: accepted: ")
+
+
+@given(st.dictionaries(st.sampled_from(sorted(known_names() - {"API_HOST"})), st.text(max_size=30), max_size=8))
+def test_no_text_whatever_raises_anything_but_a_settings_error(environ: dict[str, str]) -> None:
+    with suppress(SettingsError):
+        load_settings(environ, None)
+
+
+def test_what_several_settings_say_together_shows_beside_a_wrong_one() -> None:
+    environ = {"API_HOST": "0.0.0.0", "API_PORT": "x", "TWO_MAN_RULE": "true", "MODE": "GO"}
+    environ |= {"PAPER_MARKET": "recording:", "PAPER_VENUES": "no-such-file"}
+    named = sorted(re.split("[= ]", problem)[0] for problem in problems_of(environ))
+    assert named == ["API_HOST", "API_PORT", "API_TOKEN", "MODE", "PAPER_MARKET", "PAPER_VENUES", "TWO_MAN_RULE"]
+
+
+def test_secrets_show_in_no_problem_and_no_repr() -> None:
+    assert "hunter2" not in str(problems_of({"API_TOKEN": "hunter2"}))
+    secret = "hunter2" * 5
+    settings = load_settings({"API_TOKEN": secret, "BINANCE_UM_API_SECRET": secret}, None)
+    assert "hunter2" not in repr(settings)
+
+
+@pytest.mark.parametrize(
+    ("environ", "named"),
+    [
+        ({"API_TOKEN": ""}, "API_TOKEN"),
+        ({"API_TOKEN": "t" * 31}, "API_TOKEN"),
+        ({"PROFILE": "testnet"}, "API_TOKEN"),
+        ({"PROFILE": "live"}, "API_TOKEN"),
+        ({"API_HOST": "0.0.0.0", "TRUSTED_PROXY": "true"}, "API_TOKEN"),
+        ({"API_HOST": "0.0.0.0", "API_TOKEN": TOKEN}, "API_HOST"),
+        ({"API_HOST": "trader.example", "API_TOKEN": TOKEN}, "API_HOST"),
+        ({"API_HOST": "a b"}, "API_HOST"),
+    ],
+)
+def test_the_api_is_never_open_by_accident(environ: dict[str, str], named: str) -> None:
+    assert [problem for problem in problems_of(environ) if problem.startswith(named)]
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.9", "::1", "localhost"])
+def test_on_loopback_paper_needs_no_token(host: str) -> None:
+    assert load_settings({"API_HOST": host}, None).api.token is None
+
+
+def test_behind_a_trusted_proxy_any_address_will_do() -> None:
+    settings = load_settings({"API_HOST": "0.0.0.0", "API_TOKEN": TOKEN, "TRUSTED_PROXY": "true"}, None)
+    assert settings.api.token is not None
+    assert settings.api.token.get_secret_value() == TOKEN
+
+
+def test_a_two_man_rule_of_one_man_is_refused() -> None:
+    assert "only operator" in problems_of({"TWO_MAN_RULE": "true"})[0]
+
+
+def test_crash_points_are_refused_in_live_only() -> None:
+    assert load_settings({"PROPBOT_CRASH_AT": "ack:before:3"}, None).house.crash_at == "ack:before:3"
+    (problem,) = problems_of({"PROPBOT_CRASH_AT": "ack:before", "PROFILE": "live", "API_TOKEN": TOKEN})
+    assert "never with PROFILE=live" in problem
+
+
+def test_venues_come_with_commas_or_as_a_json_list() -> None:
+    for text in ("binance-spot, binance-um", '["binance-spot","binance-um"]'):
+        assert load_settings({"LOOP_VENUES": text}, None).trading.venues == (BINANCE_SPOT, BINANCE_UM)
+    for text in ("", "[]", "{}", "[1]", "[", "okx-perp", "[" * 100_000):
+        assert problems_of({"LOOP_VENUES": text})
+
+
+def test_a_recording_needs_a_file_for_each_loop_venue(tmp_path: Path) -> None:
+    file = tmp_path / "um.jsonl.gz"
+    market = f"recording:binance-um={file}"
+    assert len(problems_of({"PAPER_MARKET": market})) == 2
+    file.touch()
+    (problem,) = problems_of({"PAPER_MARKET": market})
+    assert problem == "PAPER_MARKET: LOOP_VENUES names binance-spot, which has no recording: add binance-spot=FILE"
+    settings = load_settings({"PAPER_MARKET": market, "LOOP_VENUES": "binance-um"}, None)
+    assert settings.paper.market == RecordingMarket({BINANCE_UM: file})
+
+
+def test_a_venues_file_must_exist(tmp_path: Path) -> None:
+    (problem,) = problems_of({"PAPER_VENUES": str(tmp_path / "venues.json")})
+    assert "no such file" in problem
+    assert problems_of({"PAPER_VENUES": "x" * 5000})
+
+
+def test_a_fee_for_one_venue_wins_over_the_general_one_and_that_over_the_venues_own() -> None:
+    paper = load_settings({"TAKER_FEE_BPS": "0", "TAKER_FEE_BPS__BINANCE_UM": "1.25"}, None).paper
+    own = Fees(maker_bps=Decimal(1), taker_bps=Decimal(2))
+    assert paper.fees_of(BINANCE_UM, own) == Fees(maker_bps=Decimal(1), taker_bps=Decimal("1.25"))
+    assert paper.fees_of(BINANCE_SPOT, own) == Fees(maker_bps=Decimal(1), taker_bps=Decimal(0))
+
+
+def test_a_pair_may_have_a_limit_of_its_own() -> None:
+    risk = load_settings({"MAX_POSITION_USDT__BTCUSDT": "70"}, None).risk
+    assert risk.max_position_usdt_of("BTCUSDT") == Decimal(70)
+    assert risk.max_position_usdt_of("ETHUSDT") == Decimal(5000)
+
+
+def test_keys_belong_to_a_profile_and_count_in_pairs() -> None:
+    environ = {"BINANCE_UM_API_KEY_TESTNET": "k", "BINANCE_UM_API_SECRET_TESTNET": "s", "API_TOKEN": TOKEN}
+    environ |= {"BINANCE_SPOT_API_KEY_TESTNET": "k", "BINANCE_SPOT_API_SECRET_TESTNET": ""}
+    testnet = load_settings({**environ, "PROFILE": "testnet"}, None)
+    pair = testnet.credentials(BINANCE_UM)
+    assert pair is not None
+    assert (pair.api_key, pair.api_secret) == ("k", "s")
+    assert testnet.credentials(BINANCE_SPOT) is None
+    assert load_settings({**environ, "PROFILE": "live"}, None).credentials(BINANCE_UM) is None
+
+
+def test_the_environment_wins_over_the_file_and_nothing_is_interpolated(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text(f"# a comment\nMIN_SPREAD_BPS=3\nexport STOP_BPS='9'\nAPI_TOKEN={TOKEN}${{HOME}}\n")
+    settings = load_settings({"MIN_SPREAD_BPS": "4"}, file)
+    assert settings.trading.min_spread_bps == Decimal(4)
+    assert settings.trading.stop_bps == Decimal(9)
+    assert settings.api.token is not None
+    assert settings.api.token.get_secret_value() == TOKEN + "${HOME}"
+    assert settings.given == {"MIN_SPREAD_BPS", "STOP_BPS", "API_TOKEN"}
+
+
+def test_a_line_of_the_file_that_is_none_is_named_by_number(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("MODE=HOLD\nSAFE_MODE\n'oops\n")
+    problems = problems_of({}, file)
+    assert problems == (".env line 2: accepted: NAME=value", ".env line 3: accepted: NAME=value")
+    file.write_bytes(b"\xff\xfe")
+    assert "can't be read" in problems_of({}, file)[0]
+
+
+def test_names_that_nobody_reads_are_pointed_out(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("COLOUR=red\n")
+    environ = {"MAX_POSITION_USD": "1", "PATH": "/bin", "PROPBOT_X": "1", "PROPBOT_BASE_URL": "x"}
+    environ["TAKER_FEE_BPS__BINANCE_UM"] = "1"
+    settings = load_settings(environ, file)
+    assert [warning.partition(" ")[0] for warning in settings.warnings] == ["COLOUR", "MAX_POSITION_USD", "PROPBOT_X"]
+    assert "did you mean MAX_POSITION_USDT?" in settings.warnings[1]
+
+
+def test_nothing_can_be_changed_afterwards() -> None:
+    settings = load_settings({}, None)
+    with pytest.raises(ValueError, match="frozen"):
+        settings.trading.pair = "ETHUSDT"
+
+
+def _documented() -> dict[str, tuple[str, str]]:
+    """Name → (default, accepted) of the table rows of docs/configuration.md."""
+    rows = re.findall(r"^\| `([A-Z0-9_<>]+)` \| (.*?) \| (.*?) \|", DOCUMENT.read_text(encoding="utf-8"), re.MULTILINE)
+    return {name: (default.replace("`", ""), takes.replace("`", "")) for name, default, takes in rows}
+
+
+def test_the_document_lists_every_setting_with_its_default_and_range() -> None:
+    documented = _documented()
+    for group in GROUPS:
+        for field in group.model_fields.values():
+            if field.alias is None:
+                continue
+            if field.alias in PROFILE_DEFAULTS:
+                paper, other = PROFILE_DEFAULTS[field.alias]
+                default = f"{paper} in paper, else {other}"
+            else:
+                default = "not set" if field.default is None else field.default
+            assert documented[field.alias] == (default, accepted(group, field.alias).replace("`", "")), field.alias
+
+
+def test_the_document_lists_nothing_else() -> None:
+    variable = {f"{name}__<PAIR>" for name in VARIABLE_NAMES} | {f"{name}__<VENUE>" for name in VARIABLE_NAMES}
+    variable &= {"MAX_POSITION_USDT__<PAIR>", "TAKER_FEE_BPS__<VENUE>", "MAKER_FEE_BPS__<VENUE>"}
+    keys = {f"<VENUE>_API_{part}{end}" for part in ("KEY", "SECRET", "PASSPHRASE") for end in ("", "_TESTNET")}
+    assert set(_documented()) == variable | keys | (known_names() - KEY_NAMES)
+
+
+def test_the_example_file_is_valid_and_changes_no_default() -> None:
+    settings = load_settings({}, EXAMPLE)
+    assert settings.warnings == ()
+    assert settings.trading == load_settings({}, None).trading
+    named = set(re.findall(r"^#?([A-Z][A-Z0-9_]+)=", EXAMPLE.read_text(encoding="utf-8"), re.MULTILINE))
+    assert named <= known_names()

@@ -8,10 +8,12 @@ import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 from attrs import evolve
 
 from propbot.domain.instruments import BINANCE_SPOT, BINANCE_UM
@@ -33,7 +35,7 @@ class StubClock:
         return next(self._ticks)
 
     def mono_s(self) -> float:
-        return 0.0
+        return trio.current_time()
 
 
 class Faults:
@@ -56,14 +58,13 @@ class Faults:
 
         class Connection(sqlite3.Connection):
             def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
-                return faults.pass_through(sql, lambda: sqlite3.Connection.execute(self, sql, *args))
+                cursor: sqlite3.Cursor = faults.pass_through(sql, lambda: sqlite3.Connection.execute(self, sql, *args))
+                return cursor
 
             def commit(self) -> None:
                 faults.pass_through("COMMIT", lambda: sqlite3.Connection.commit(self))
 
-        return sqlite3.connect(
-            path, check_same_thread=False, isolation_level=None, timeout=0.05, factory=Connection
-        )
+        return sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=0.05, factory=Connection)
 
     def pass_through(self, sql: str, act: Callable[[], Any]) -> Any:
         if self.fail_only is not None and not sql.startswith(self.fail_only):
@@ -102,7 +103,7 @@ def open_at(tmp_path: Path) -> OpenLedger:
         return open_ledger(
             path or tmp_path / "ledger.db",
             clock=StubClock(),
-            open_worker=open_thread_worker if threaded else open_inline_worker,
+            open_worker=partial(open_thread_worker, abandon_after_s=0.2) if threaded else open_inline_worker,
             open_connection=open_connection,
             crash=crash or CrashPoints(),
             synchronous="normal",

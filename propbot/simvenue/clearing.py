@@ -15,6 +15,7 @@ from propbot.simvenue.account import Account, PerpAccount, restore_account
 from propbot.simvenue.records import (
     AccountMoved,
     EngineEvent,
+    FundingRow,
     Listener,
     NewOrder,
     OrderChanged,
@@ -22,7 +23,7 @@ from propbot.simvenue.records import (
     SimStatus,
     SimTrade,
 )
-from propbot.simvenue.store import Change, FundingRow, VenueStore
+from propbot.simvenue.store import Change, VenueStore
 
 
 class Clearing:

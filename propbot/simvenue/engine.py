@@ -3,10 +3,7 @@
 The rules, where the real venue leaves no doubt, are its own; where paper must choose, the choice is the cautious one:
 
 - A taker walks the visible levels within its limit, one trade a level, and what it took stays taken (`visible_book`).
-- A resting order waits behind the quantity that was visible at its price when it arrived. That queue shrinks with
-  public trades at its price and whenever the level shows less than the queue. It fills, as a maker, at its own price:
-  with what a public trade leaves after the queue; when a public trade goes through its price; or when the other side's
-  best price reaches its own, for who sells at our bid would have met us first.
+- A resting order waits in the visible queue and fills as a maker at its own price (`resting`).
 - Our own orders never meet one another. After a restart a resting order stands at the end of the queue.
 
 Synchronous from end to end: every call that changes something commits it to the store, then tells the listeners.
@@ -14,11 +11,10 @@ Synchronous from end to end: every call that changes something commits it to the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
-import msgspec
-from attrs import define, evolve
+from attrs import evolve
 
 from propbot.domain.instruments import Fees, Instrument, Kind, VenueId
 from propbot.domain.market import DepthSnapshot, TopOfBook
@@ -35,6 +31,7 @@ from propbot.simvenue.filters import (
     locked_by,
 )
 from propbot.simvenue.records import (
+    FundingRow,
     Listener,
     MarketFrame,
     NewOrder,
@@ -46,24 +43,9 @@ from propbot.simvenue.records import (
     SimTrade,
     SimType,
 )
-from propbot.simvenue.store import FundingRow, VenueStore
+from propbot.simvenue.resting import PublicTrade, Resting, by_priority, queue_at, read_public_trade
+from propbot.simvenue.store import VenueStore
 from propbot.simvenue.visible_book import VisibleBook
-
-
-class PublicTrade(msgspec.Struct, frozen=True, gc=False):
-    """What matters of a trade frame: price, quantity, whether the buyer was the maker."""
-
-    p: str
-    q: str
-    m: bool
-
-
-@define
-class _Resting:
-    """An open order and how much of the visible level stands before it."""
-
-    order: SimOrder
-    queue_ahead: Decimal
 
 
 class MatchingEngine:
@@ -89,9 +71,7 @@ class MatchingEngine:
         self._books = {symbol: VisibleBook(snap) for (at, symbol), snap in snapshots.items() if at == venue}
         self._last_trades: dict[str, MarketFrame] = {}
         self._clearing = Clearing(venue, self._kind, fees, store, self.now_ms, starting_balances)
-        self._resting = {
-            order.order_id: _Resting(order, self._queue_at(order.request)) for order in store.open_orders(venue)
-        }
+        self._resting = {order.order_id: self._queue(order) for order in store.open_orders(venue)}
 
     # what is asked
 
@@ -124,7 +104,7 @@ class MatchingEngine:
         """Of the market, as far as the source publishes trades."""
         self._instrument(symbol)
         frame = self._last_trades.get(symbol)
-        return None if frame is None else Decimal(_read_public_trade(frame).p)
+        return None if frame is None else Decimal(read_public_trade(frame).p)
 
     def find(self, symbol: str, *, order_id: int | None = None, client_order_id: str | None = None) -> SimOrder:
         self._instrument(symbol)
@@ -180,9 +160,9 @@ class MatchingEngine:
                 return
         elif frame.stream.endswith("@trade"):
             self._last_trades[frame.symbol] = frame
-            trade = _read_public_trade(frame) if self._resting else None
+            trade = read_public_trade(frame) if self._resting else None
         if self._resting:
-            for resting in self._by_priority(frame.symbol):
+            for resting in by_priority(self._resting.values(), frame.symbol):
                 self._advance(resting, trade)
             self._clearing.commit()
 
@@ -257,7 +237,7 @@ class MatchingEngine:
             self._fill(order, taken, price, maker=False)
         if order.status.open:
             if asked.type is SimType.LIMIT and asked.tif in (SimTif.GTC, SimTif.POST_ONLY):
-                self._resting[order.order_id] = _Resting(order, self._queue_at(asked))
+                self._resting[order.order_id] = self._queue(order)
             else:
                 self._finish(order, SimStatus.EXPIRED)
         self._clearing.commit()
@@ -278,53 +258,28 @@ class MatchingEngine:
 
     # resting
 
-    def _queue_at(self, asked: NewOrder) -> Decimal:
-        book = self._books.get(asked.symbol)
-        if book is None or asked.limit_price is None:
-            return ZERO
-        return book.qty_at(asked.side, asked.limit_price)
+    def _queue(self, order: SimOrder) -> Resting:
+        return Resting(order, queue_at(self._books[order.request.symbol], order.request))
 
-    def _by_priority(self, symbol: str) -> Iterable[_Resting]:
-        """Better prices first, then older orders; a list of its own, since filling removes."""
-        mine = [r for r in self._resting.values() if r.order.request.symbol == symbol]
-        return sorted(mine, key=lambda r: -r.order.request.side.sign * (r.order.request.limit_price or ZERO))
-
-    def _advance(self, resting: _Resting, trade: PublicTrade | None) -> None:
+    def _advance(self, resting: Resting, trade: PublicTrade | None) -> None:
         """Let the market's last frame act on one resting order: shrink its queue, fill what reached it."""
-        asked = resting.order.request
-        assert asked.limit_price is not None
-        book = self._book(asked.symbol)
-        resting.queue_ahead = min(resting.queue_ahead, book.qty_at(asked.side, asked.limit_price))
+        order, book = resting.order, self._book(resting.order.request.symbol)
+        resting.shrink(book)
         if trade is not None:
-            self._advance_by_trade(resting, trade)
+            qty = self._clip(order, resting.reached_by(trade))
+            if qty > 0:
+                self._fill(order, qty, resting.price, maker=True)
             return
-        for level in list(book.walk(asked.side, asked.limit_price)):
-            qty = self._clip(resting.order, level.qty)
+        for level in list(book.walk(order.request.side, resting.price)):
+            qty = self._clip(order, level.qty)
             if qty <= 0:
                 return
-            book.take(asked.side, level.price, qty)
-            self._fill(resting.order, qty, asked.limit_price, maker=True)
-
-    def _advance_by_trade(self, resting: _Resting, trade: PublicTrade) -> None:
-        asked = resting.order.request
-        assert asked.limit_price is not None
-        if trade.m is not (asked.side is Side.BUY):  # the buyer was the maker: it met the bids
-            return
-        beyond = (asked.limit_price - Decimal(trade.p)) * asked.side.sign
-        if beyond < 0:
-            return
-        reached = Decimal(trade.q)
-        if beyond == 0:
-            passed = min(resting.queue_ahead, reached)
-            resting.queue_ahead -= passed
-            reached -= passed
-        qty = self._clip(resting.order, reached)
-        if qty > 0:
-            self._fill(resting.order, qty, asked.limit_price, maker=True)
+            book.take(order.request.side, level.price, qty)
+            self._fill(order, qty, resting.price, maker=True)
 
     def _clip(self, order: SimOrder, qty: Decimal) -> Decimal:
         """At most what is left of `order`; a reduce-only order whose position is gone ends here."""
-        if not order.status.open:
+        if not order.status.open or qty <= 0:
             return ZERO
         left = order.request.qty - order.filled_qty
         if order.request.reduce_only and self._kind is Kind.PERP:
@@ -352,7 +307,3 @@ class MatchingEngine:
     def _book(self, symbol: str) -> VisibleBook:
         self._instrument(symbol)
         return self._books[symbol]
-
-
-def _read_public_trade(frame: MarketFrame) -> PublicTrade:
-    return msgspec.json.decode(frame.data, type=PublicTrade)

@@ -9,7 +9,7 @@ from typing import Protocol
 from propbot.domain.instruments import Fees, Instrument, VenueId
 from propbot.domain.market import DepthSnapshot, TopOfBook
 from propbot.domain.orders import Side
-from propbot.simvenue.records import Listener, MarketFrame, NewOrder, SimOrder, SimTrade
+from propbot.simvenue.records import FundingRow, Listener, MarketFrame, NewOrder, SimOrder, SimTrade
 
 
 class Engine(Protocol):
@@ -59,6 +59,14 @@ class Engine(Protocol):
 
     def foreign_trade(self, symbol: str, side: Side, qty: Decimal) -> SimTrade:
         """A market order on the account that the bot did not send (a person's hand): client id without our prefix."""
+        ...
+
+    def fund(self, symbol: str, rate: Decimal) -> Decimal:
+        """Settle funding at `rate` on the mark price; what was received (negative: paid). Perps only."""
+        ...
+
+    def fundings(self, symbol: str | None = None, limit: int = 1000) -> Sequence[FundingRow]:
+        """Funding payments, oldest first, the newest `limit`."""
         ...
 
     def set_status(self, symbol: str, status: str) -> None: ...

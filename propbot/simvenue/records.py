@@ -133,6 +133,17 @@ class SimTrade:
     ts_ms: int
 
 
+@frozen
+class FundingRow:
+    """A funding payment of a perp; positive was received."""
+
+    id: int
+    symbol: str
+    asset: str
+    amount: Decimal
+    ts_ms: int
+
+
 @define
 class SimOrder:
     """An order that the venue accepted; the engine alone changes it."""

@@ -20,7 +20,7 @@ from attrs import field, frozen
 from propbot.domain.instruments import VenueId
 from propbot.domain.orders import Side
 from propbot.kit.disk import OpenSqlite, open_sqlite
-from propbot.simvenue.records import NewOrder, SimOrder, SimStatus, SimTif, SimTrade, SimType
+from propbot.simvenue.records import FundingRow, NewOrder, SimOrder, SimStatus, SimTif, SimTrade, SimType
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS accounts (venue TEXT PRIMARY KEY, next_order_id INTEGER NOT NULL,
@@ -46,17 +46,6 @@ CREATE TABLE IF NOT EXISTS fundings (venue TEXT, id INTEGER, symbol TEXT NOT NUL
 _SAVE_ORDER = """INSERT INTO orders VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?) ON CONFLICT (venue, order_id) DO UPDATE SET
   status = excluded.status, updated_ms = excluded.updated_ms, filled_qty = excluded.filled_qty,
   quote_qty = excluded.quote_qty"""
-
-
-@frozen
-class FundingRow:
-    """A funding payment; positive was received."""
-
-    id: int
-    symbol: str
-    asset: str
-    amount: Decimal
-    ts_ms: int
 
 
 @frozen

@@ -23,6 +23,7 @@ from propbot.simvenue.records import MarketFrame
 SYMBOL = "BTCUSDT"
 LEVELS_A_SIDE = 30
 _QTY_EPOCH_NS = 5_000_000_000
+_GRID_REMEMBERED_MAX = 5_000
 _LATE_S_MAX = 1.0
 """After a longer pause (a suspended machine) the steps in between are left out."""
 
@@ -64,12 +65,27 @@ _SHAPES = {
 
 
 @frozen
+class _Top:
+    """The best prices in ticks with their lots, at one step."""
+
+    update_id: int
+    bid: int
+    bid_lots: int
+    ask: int
+    ask_lots: int
+
+
+@frozen
 class _Book:
     """One venue's whole book at one step: price in ticks → quantity in lots, best first on either side."""
 
-    update_id: int
+    top: _Top
     bids: dict[int, int]
     asks: dict[int, int]
+
+    @property
+    def update_id(self) -> int:
+        return self.top.update_id
 
 
 def _update_id(step: int, step_ns: int) -> int:
@@ -77,32 +93,48 @@ def _update_id(step: int, step_ns: int) -> int:
     return step * step_ns // 1_000_000 * 64 + mix(step) % 32
 
 
-def _compute_book(seed: int, shape: _Shape, step: int, step_ns: int) -> _Book:
-    at_ns = step * step_ns
-    salt = mix(seed, len(shape.venue))
-    mid_ticks = mid_price(seed, shape.venue, at_ns / 1e9) * shape.ticks_per_unit
-    bid = int(mid_ticks)
-    ask = bid + 1 + mix(salt, 1, step) % shape.spread_ticks_max
-    bids = {bid: _best_lots(shape, salt, 2, step)}
-    asks = {ask: _best_lots(shape, salt, 3, step)}
-    grid = shape.grid_ticks
-    first_bid, first_ask = (bid - 1) // grid, -(-(ask + 1) // grid)
-    for rung in range(first_bid, first_bid - LEVELS_A_SIDE, -1):
-        bids[rung * grid] = _grid_lots(shape, salt, rung, at_ns)
-    for rung in range(first_ask, first_ask + LEVELS_A_SIDE):
-        asks[rung * grid] = _grid_lots(shape, salt, rung, at_ns)
-    return _Book(_update_id(step, step_ns), bids, asks)
+class _BookMaker:
+    """One venue's books, each a pure function of its step. The grid's sizes are remembered until they change: they
+    would be half the work."""
 
+    def __init__(self, shape: _Shape, seed: int, step_ns: int) -> None:
+        self.shape = shape
+        self._seed = seed
+        self._salt = mix(seed, len(shape.venue))
+        self._step_ns = step_ns
+        self._grid: dict[int, tuple[int, int]] = {}
 
-def _best_lots(shape: _Shape, salt: int, channel: int, step: int) -> int:
-    """0.25 to 4.25 coins, more often little."""
-    return int((0.25 + 4.0 * unit(salt, channel, step) ** 2) * shape.lots_per_unit)
+    def top(self, step: int) -> _Top:
+        mid_ticks = mid_price(self._seed, self.shape.venue, step * self._step_ns / 1e9) * self.shape.ticks_per_unit
+        bid = int(mid_ticks)
+        ask = bid + 1 + mix(self._salt, 1, step) % self.shape.spread_ticks_max
+        return _Top(_update_id(step, self._step_ns), bid, self._best_lots(2, step), ask, self._best_lots(3, step))
 
+    def book(self, step: int) -> _Book:
+        top, grid, at_ns = self.top(step), self.shape.grid_ticks, step * self._step_ns
+        bids, asks = {top.bid: top.bid_lots}, {top.ask: top.ask_lots}
+        first_bid, first_ask = (top.bid - 1) // grid, -(-(top.ask + 1) // grid)
+        for rung in range(first_bid, first_bid - LEVELS_A_SIDE, -1):
+            bids[rung * grid] = self._grid_lots(rung, at_ns)
+        for rung in range(first_ask, first_ask + LEVELS_A_SIDE):
+            asks[rung * grid] = self._grid_lots(rung, at_ns)
+        if len(self._grid) > _GRID_REMEMBERED_MAX:
+            self._grid.clear()
+        return _Book(top, bids, asks)
 
-def _grid_lots(shape: _Shape, salt: int, rung: int, at_ns: int) -> int:
-    """0.3 to 2.3 coins for five seconds; each level changes at a moment of its own."""
-    epoch = (at_ns + mix(salt, rung) % _QTY_EPOCH_NS) // _QTY_EPOCH_NS
-    return int((0.3 + 2.0 * unit(salt, 4, rung, epoch)) * shape.lots_per_unit)
+    def _best_lots(self, channel: int, step: int) -> int:
+        """0.25 to 4.25 coins, more often little."""
+        return int((0.25 + 4.0 * unit(self._salt, channel, step) ** 2) * self.shape.lots_per_unit)
+
+    def _grid_lots(self, rung: int, at_ns: int) -> int:
+        """0.3 to 2.3 coins for five seconds; each level changes at a moment of its own."""
+        until_ns, lots = self._grid.get(rung, (0, 0))
+        if not until_ns - _QTY_EPOCH_NS <= at_ns < until_ns:
+            shift_ns = mix(self._salt, rung) % _QTY_EPOCH_NS
+            epoch = (at_ns + shift_ns) // _QTY_EPOCH_NS
+            lots = int((0.3 + 2.0 * unit(self._salt, 4, rung, epoch)) * self.shape.lots_per_unit)
+            self._grid[rung] = (epoch + 1) * _QTY_EPOCH_NS - shift_ns, lots
+        return lots
 
 
 class SyntheticMarket:
@@ -121,15 +153,13 @@ class SyntheticMarket:
             raise ValueError(f"no synthetic market for {', '.join(unknown)}; there are {', '.join(_SHAPES)}")
         if not 0.01 <= updates_per_s <= 100.0:
             raise ValueError(f"updates_per_s must lie in 0.01..100, not {updates_per_s}")
-        self._shapes = [_SHAPES[venue] for venue in venues]
-        self._seed = seed
         self._wall_ns = wall_ns
         self._step_ns = round(1e9 / (2 * updates_per_s))
         first = wall_ns() // self._step_ns // 2 * 2  # an even step: one that has a depth update
-        self._published = {shape.venue: self._book(shape, first) for shape in self._shapes}
-        self._snapshots = {
-            (shape.venue, SYMBOL): _snapshot(shape, self._published[shape.venue]) for shape in self._shapes
-        }
+        self._makers = [_BookMaker(_SHAPES[venue], seed, self._step_ns) for venue in venues]
+        self._published = {maker.shape.venue: maker.book(first) for maker in self._makers}
+        """The book that the last depth update of each venue led to."""
+        self._snapshots = {(venue, SYMBOL): _snapshot(_SHAPES[venue], book) for venue, book in self._published.items()}
 
     @property
     def snapshots(self) -> Mapping[tuple[VenueId, str], DepthSnapshot]:
@@ -152,22 +182,22 @@ class SyntheticMarket:
                 step += int(late_s / step_s)
                 due_s = start_s + (step - first) * step_s
             await trio.sleep_until(due_s)
-            for shape in self._shapes:
-                for frame in self._frames(shape, step):
+            for maker in self._makers:
+                for frame in self._frames(maker, step):
                     publish(frame)
 
-    def _frames(self, shape: _Shape, step: int) -> Iterator[MarketFrame]:
-        book = self._book(shape, step)
-        now_ms = self._wall_ns() // 1_000_000
-        yield _ticker_frame(shape, book, now_ms)
+    def _frames(self, maker: _BookMaker, step: int) -> Iterator[MarketFrame]:
+        shape, now_ms = maker.shape, self._wall_ns() // 1_000_000
         before = self._published[shape.venue]
-        if step % 2 == 0 and book.update_id > before.update_id:
+        if step % 2:
+            yield _ticker_frame(shape, maker.top(step), now_ms)
+            return
+        book = maker.book(step)
+        yield _ticker_frame(shape, book.top, now_ms)
+        if book.update_id > before.update_id:
             self._published[shape.venue] = book
-            yield _trade_frame(shape, book, step, now_ms)
+            yield _trade_frame(shape, book.top, step, now_ms)
             yield _depth_frame(shape, before, book, now_ms)
-
-    def _book(self, shape: _Shape, step: int) -> _Book:
-        return _compute_book(self._seed, shape, step, self._step_ns)
 
 
 def _snapshot(shape: _Shape, book: _Book) -> DepthSnapshot:
@@ -180,14 +210,13 @@ def _frame(shape: _Shape, stream: str, data: str, event: DepthDiff | TopOfBook |
     return MarketFrame(shape.venue, SYMBOL, stream, f'{{"stream":"{stream}","data":{data}}}', data, event)
 
 
-def _ticker_frame(shape: _Shape, book: _Book, now_ms: int) -> MarketFrame:
-    bid, ask = next(iter(book.bids)), next(iter(book.asks))
-    bid_px, ask_px = shape.price(bid), shape.price(ask)
-    bid_qty, ask_qty = shape.qty(book.bids[bid]), shape.qty(book.asks[ask])
-    body = f'"u":{book.update_id},"s":"{SYMBOL}","b":"{bid_px}","B":"{bid_qty}","a":"{ask_px}","A":"{ask_qty}"'
+def _ticker_frame(shape: _Shape, top: _Top, now_ms: int) -> MarketFrame:
+    bid_px, ask_px = shape.price(top.bid), shape.price(top.ask)
+    bid_qty, ask_qty = shape.qty(top.bid_lots), shape.qty(top.ask_lots)
+    body = f'"u":{top.update_id},"s":"{SYMBOL}","b":"{bid_px}","B":"{bid_qty}","a":"{ask_px}","A":"{ask_qty}"'
     data = f'{{"e":"bookTicker",{body},"T":{now_ms},"E":{now_ms}}}' if shape.is_perp else f"{{{body}}}"
     event_ms = now_ms if shape.is_perp else None
-    event = TopOfBook(shape.venue, SYMBOL, book.update_id, bid_px, bid_qty, ask_px, ask_qty, event_ms)
+    event = TopOfBook(shape.venue, SYMBOL, top.update_id, bid_px, bid_qty, ask_px, ask_qty, event_ms)
     return _frame(shape, "bookTicker", data, event)
 
 
@@ -211,13 +240,13 @@ def _levels_json(levels: Sequence[PriceLevel]) -> str:
     return "[" + ",".join(f'["{price}","{qty}"]' for price, qty in levels) + "]"
 
 
-def _trade_frame(shape: _Shape, book: _Book, step: int, now_ms: int) -> MarketFrame:
+def _trade_frame(shape: _Shape, top: _Top, step: int, now_ms: int) -> MarketFrame:
     """A small trade at the best price of one side."""
     buyer_is_maker = bool(mix(step, 5) % 2)
-    price = next(iter(book.bids if buyer_is_maker else book.asks))
+    price = top.bid if buyer_is_maker else top.ask
     qty = shape.qty(shape.lots_per_unit // 1000 * (1 + mix(step, 6) % 50))
     flag = "true" if buyer_is_maker else "false"
-    body = f'"t":{book.update_id},"p":"{shape.price(price)}","q":"{qty}"'
+    body = f'"t":{top.update_id},"p":"{shape.price(price)}","q":"{qty}"'
     head = f'"e":"trade","E":{now_ms},'
     if shape.is_perp:
         data = f'{{{head}"T":{now_ms},"s":"{SYMBOL}",{body},"X":"MARKET","m":{flag}}}'

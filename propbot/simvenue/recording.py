@@ -72,8 +72,7 @@ _decode_ticker = msgspec.json.Decoder(_Ticker).decode
 _decode_timed = msgspec.json.Decoder(_Timed).decode
 
 
-@frozen
-class _Line:
+class _Line(msgspec.Struct, frozen=True, gc=False):
     """One line of a file, not yet understood."""
 
     receive_ns: int

@@ -327,3 +327,42 @@ async def test_nothing_leaks_when_the_opening_is_cancelled(open_at: Any, faults:
             pytest.fail("it cannot be open")
     hang.set()
     assert scope.cancelled_caught
+
+
+async def test_an_error_that_undoes_the_whole_transaction_fails_the_whole_group(open_at: Any, make: Any) -> None:
+    """SQLite rolls back by itself on a full disk or an I/O error; the jobs before were not recorded either."""
+
+    class Undoing(sqlite3.Connection):
+        def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
+            if sql.startswith("INSERT INTO intents") and args[0]["id"] == "bad":
+                super().execute("ROLLBACK")
+                raise sqlite3.OperationalError("database or disk is full")
+            return super().execute(sql, *args)
+
+    def open_undoing(path: Path) -> sqlite3.Connection:
+        return sqlite3.connect(path, check_same_thread=False, isolation_level=None, factory=Undoing)
+
+    errors: list[str] = []
+
+    async def commit(ledger: Ledger, name: str) -> None:
+        try:
+            await ledger.commit_intent(make.intent(make.order(f"pb{name}"), id=name))
+        except LedgerError as error:
+            errors.append(str(error))
+
+    async with open_at(open_connection=open_undoing, threaded=True) as ledger:
+        async with trio.open_nursery() as nursery:
+            for name in ("good", "bad", "later"):
+                nursery.start_soon(commit, ledger, name)
+        recorded = len(await ledger.unfinished_orders())
+        assert recorded == 3 - len(errors)
+        assert errors
+        assert all("disk is full" in error for error in errors)
+        await ledger.probe()
+
+
+async def test_closing_in_the_middle_of_a_cancellation_hides_no_error(open_at: Any) -> None:
+    with trio.CancelScope() as scope, pytest.raises(ZeroDivisionError):
+        async with open_at():
+            scope.cancel()
+            raise ZeroDivisionError

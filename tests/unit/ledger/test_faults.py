@@ -362,7 +362,11 @@ async def test_an_error_that_undoes_the_whole_transaction_fails_the_whole_group(
 
 
 async def test_closing_in_the_middle_of_a_cancellation_hides_no_error(open_at: Any) -> None:
-    with trio.CancelScope() as scope, pytest.raises(ZeroDivisionError):
-        async with open_at():
-            scope.cancel()
-            raise ZeroDivisionError
+    async def fail_while_cancelled() -> None:
+        with trio.CancelScope() as scope:
+            async with open_at():
+                scope.cancel()
+                raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fail_while_cancelled()

@@ -110,7 +110,7 @@ def test_a_missing_file_is_named(tmp_path):
         open_recording({BINANCE_SPOT: tmp_path / "nowhere.gz"})
 
 
-async def test_the_recorded_day_has_its_counts_its_chain_and_its_last_prices(autojump_clock, recordings):
+async def test_the_recorded_day_has_its_counts_its_chain_and_its_last_prices(recordings):
     market = open_recording(recordings, math.inf)
     assert market.clock_offset_ns == pytest.approx(1_270_000_000, abs=5_000_000)
     books = {venue: VisibleBook(snapshot) for (venue, _), snapshot in market.snapshots.items()}

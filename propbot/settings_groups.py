@@ -49,10 +49,9 @@ TFromMs = Annotated[float, Field(allow_inf_nan=False, ge=0, le=60_000), _from_ms
 
 def _named(name: str, default: str | None, accepts: str | None = None, **bounds: Any) -> Any:
     """A setting: its name, its default as one would write it, and what is accepted (derived from the bounds)."""
-    more: dict[str, Any] = {"alias": name, "description": accepts, **bounds}
-    if name in PROFILE_DEFAULTS:
-        return Field(**more)
-    return Field(default, validate_default=default is not None, **more)
+    if name not in PROFILE_DEFAULTS:
+        bounds |= {"default": default, "validate_default": default is not None}
+    return Field(alias=name, description=accepts, **bounds)
 
 
 class Group(BaseModel):

@@ -307,34 +307,81 @@ async def test_the_hooks_run_in_order_around_the_bytes(venue: Venue, client: Htt
     assert seen == ["check 0", "sent"]
 
 
-async def test_cancelled_at_any_await_the_connection_is_closed_and_the_client_stays_usable(venue: Venue) -> None:
-    """Cancel at the first, second, … checkpoint of a whole request until one gets through."""
-    async with open_http_client(venue.network, URL, connections_max=1) as client:
-        for checkpoints in range(60):
-            opened, ended = venue.connections, venue.ended
-            sent: list[bool] = []
+async def test_cancelled_after_any_number_of_turns_no_connection_is_left_over(venue: Venue) -> None:
+    """Cancel after the first, second, … turn of the loop, until a request gets through."""
+    for turns in range(100):
+        async with open_http_client(venue.network, URL, connections_max=1) as client:
             with trio.CancelScope() as scope:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(_cancel_after, checkpoints, scope)
-                    await client.request(ORDER, timeout_s=1, after_send=lambda sent=sent: sent.append(True))
+                    nursery.start_soon(_cancel_after, turns, scope)
+                    await client.request(ORDER, timeout_s=1)
                     nursery.cancel_scope.cancel()
             await trio.testing.wait_all_tasks_blocked()
-            alive = (venue.connections - venue.ended) if scope.cancelled_caught else 1
-            assert alive == client.idle_connections, (checkpoints, opened, ended)
+            assert venue.connections - venue.ended == client.idle_connections
             if not scope.cancelled_caught:
-                break
-            await client.request(GET, timeout_s=1)
-            await client.close()
-            client._closed = False
-        else:
-            pytest.fail("no request ever got through")
-        assert checkpoints >= 3
+                return
+            await client.request(GET, timeout_s=1)  # and its place in the pool is free again
+        await trio.testing.wait_all_tasks_blocked()
+    pytest.fail("no request ever got through")
 
 
-async def _cancel_after(checkpoints: int, scope: trio.CancelScope) -> None:
-    for _ in range(checkpoints):
+async def _cancel_after(turns: int, scope: trio.CancelScope) -> None:
+    for _ in range(turns):
         await trio.lowlevel.checkpoint()
     scope.cancel()
+
+
+class BlockedSend(MemoryNetwork):
+    """The peer's window is full: the first bytes went, the rest does not."""
+
+    async def connect(self, address: Address) -> trio.abc.Stream:
+        stream = await super().connect(address)
+        whole_send = stream.send_all
+
+        async def send_some(data: bytes) -> None:
+            await whole_send(data[:10])
+            await trio.sleep_forever()
+
+        stream.send_all = send_some
+        return stream
+
+
+async def test_cancelled_or_timed_out_in_the_middle_of_sending_is_not_sent_twice_nor_reused(
+    autojump_clock: trio.abc.Clock, nursery: trio.Nursery
+) -> None:
+    venue = Venue()
+    venue.network = BlockedSend()
+    await nursery.start(
+        lambda task_status: venue.network.serve(venue.handle, "venue", 80, tls=None, task_status=task_status)
+    )
+    async with open_http_client(venue.network, URL) as client:
+        with pytest.raises(AnswerLost):
+            await client.request(ORDER, timeout_s=1, after_send=pytest.fail)
+        with trio.move_on_after(1) as scope:
+            await client.request(ORDER, timeout_s=5, after_send=pytest.fail)
+        assert scope.cancelled_caught
+        await trio.testing.wait_all_tasks_blocked()
+        assert (venue.connections, venue.ended, venue.requests) == (2, 2, [])
+
+
+@pytest.mark.parametrize(
+    "parts", [[], [b"HTTP/1.1 200 OK\r\n"], [OK[:-1]]], ids=["before the reply", "in its head", "in its body"]
+)
+async def test_cancelled_while_the_reply_comes_the_connection_is_closed(
+    venue: Venue, client: HttpClient, autojump_clock: trio.abc.Clock, parts: list[bytes]
+) -> None:
+    async def answer_in_part(stream: trio.abc.Stream) -> None:
+        await venue.answer(stream, *parts)
+        await stream.receive_some(1)
+
+    venue.script = answer_in_part
+    sent: list[bool] = []
+    with trio.move_on_after(1) as scope:
+        await client.request(ORDER, timeout_s=5, after_send=lambda: sent.append(True))
+    assert scope.cancelled_caught
+    assert sent == [True]
+    await trio.testing.wait_all_tasks_blocked()
+    assert (venue.ended, client.idle_connections) == (1, 0)
 
 
 @pytest.mark.parametrize(

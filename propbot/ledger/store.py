@@ -64,7 +64,6 @@ class Health:
         self.last_write_at_s = now_s
 
     def waiting_s(self, now_s: float) -> float:
-        """The age of the oldest call that still waits for its answer; zero if none does. A hanging disk shows here."""
         return max((now_s - since_s for since_s in self._waiting_since_s.values()), default=0.0)
 
 
@@ -84,7 +83,9 @@ class Ledger:
         """Calls handed in and not yet answered, those too that nobody waits for any more."""
         return self._worker.backlog
 
+    @property
     def waiting_s(self) -> float:
+        """The age of the oldest call that still waits for its answer; zero if none does. A hanging disk shows here."""
         return self.health.waiting_s(self._clock.mono_s())
 
     # intents, orders, fills, lots

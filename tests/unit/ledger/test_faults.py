@@ -203,11 +203,11 @@ async def test_waiting_for_a_hanging_disk_can_be_cancelled_and_closing_gives_up(
                     await ledger.commit_intent(make.intent())
                 assert scope.cancelled_caught
                 assert ledger.backlog == 1
-                assert ledger.waiting_s() == 0.0
+                assert ledger.waiting_s == 0.0
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(ledger.probe)
                     await trio.sleep(0.02)
-                    assert ledger.waiting_s() >= 0.02
+                    assert ledger.waiting_s >= 0.02
                     nursery.cancel_scope.cancel()
     finally:
         hang.set()

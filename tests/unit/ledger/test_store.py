@@ -142,7 +142,7 @@ async def test_a_probe_is_a_write_and_is_measured(ledger: Ledger) -> None:
     await ledger.probe()
     assert ledger.health.last_write_s == ledger.health.slowest_write_s
     assert ledger.health.last_write_at_s is not None
-    assert (ledger.waiting_s(), ledger.backlog) == (0.0, 0)
+    assert (ledger.waiting_s, ledger.backlog) == (0.0, 0)
 
 
 async def test_a_closed_ledger_says_so(open_at: Any) -> None:

@@ -103,10 +103,10 @@ class TradingMarket:
 
 @define(eq=False)
 class Pipeline:
-    """Two venues, one pair."""
+    """One pair on two venues; with fewer it watches and says so."""
 
     pair: str
-    venues: tuple[VenueId, VenueId]
+    venues: tuple[VenueId, ...]
     market: TradingMarket
     basis: MovingBasis
     rules: TradeRules
@@ -133,6 +133,8 @@ class Pipeline:
 
     def on_book(self, venue: VenueId) -> None:
         """A frame of `venue` was applied, or its book was lost."""
+        if len(self.venues) < 2 or len(self.market.fees) < len(self.venues):
+            return  # a single venue, or one that has not been met yet
         first, second = (self.market.books[v] for v in self.venues)
         now = self.clock.mono_s()
         if not (first.synced and second.synced):
@@ -152,7 +154,7 @@ class Pipeline:
         size = float(self.rules.order_notional) / self.market.books[self.venues[0]].mid
         least = float(self.rules.min_spread_bps) - SCREEN_SLACK_BPS
         worth = False
-        for buy, sell in (self.venues, self.venues[::-1]):
+        for buy, sell in self._directions():
             edge = self._screen(buy, sell, size)
             self.last_edges[f"{buy}>{sell}"] = edge.net
             worth = worth or edge.net >= least
@@ -184,7 +186,7 @@ class Pipeline:
     # --- the execution scope's task
 
     async def run(self) -> None:
-        """Until cancelled: act when woken, and look at least every `poll_interval_s`."""
+        """Until cancelled, at first at once: act when woken, and look at least every `poll_interval_s`."""
         while True:
             acted = await self.tick()
             if acted:
@@ -222,6 +224,8 @@ class Pipeline:
     def _blocked(self, state: GateState) -> str | None:
         if state.safe_mode or state.dry_run_only:
             return "safe_mode is on" if state.safe_mode else "dry_run_only is on"
+        if len(self.venues) < 2:
+            return "fewer than two venues in LOOP_VENUES: watching only"
         for venue in self.venues:
             reason = self.unusable(venue) or self.market.distrust(venue)
             if reason is not None:
@@ -270,9 +274,9 @@ class Pipeline:
         """The better direction if it pays, or why there is none."""
         if self.rules.moving_reference and not self.basis.warm:
             return "the reference basis is warming up"
-        found = [o for buy, sell in (self.venues, self.venues[::-1]) if (o := self._price(buy, sell)) is not None]
+        found = [o for buy, sell in self._directions() if (o := self._price(buy, sell)) is not None]
         if not found:
-            return self._size_problem() or "a book is too thin for the order"
+            return self.size_problem() or "a book is too thin for the order"
         best = max(found, key=lambda opportunity: opportunity.edge.net)
         if best.edge.net < self.rules.min_spread_bps:
             return f"net edge {best.edge.net:.2f} bps below {self.rules.min_spread_bps} bps"
@@ -280,7 +284,7 @@ class Pipeline:
             return "lots of the other direction are open"
         return best
 
-    def _size_problem(self) -> str | None:
+    def size_problem(self) -> str | None:
         mid = self._mid()
         if mid is None or compute_lot_qty(self.rules.order_notional, mid, self._instruments()) is not None:
             return None
@@ -364,6 +368,10 @@ class Pipeline:
         """Dust that one order may use up: two steps at most, so that its legs stay equal but for dust."""
         bound = 2 * instrument.lot_step
         return max(-bound, min(bound, self.blotter.dust()))
+
+    def _directions(self) -> tuple[tuple[VenueId, VenueId], ...]:
+        first, second = self.venues
+        return ((first, second), (second, first))
 
     def _instruments(self) -> tuple[Instrument, ...]:
         return tuple(self.market.instruments[venue] for venue in self.venues)

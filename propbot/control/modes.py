@@ -42,6 +42,8 @@ class ModeView:
     safe_mode: bool
     dry_run_only: bool
     hold: HoldRecord | None = None
+    before: Mode = Mode.RUN
+    """The mode that the HOLD ended; a restart after a plain stop goes on with it."""
 
 
 @define(eq=False)
@@ -82,7 +84,7 @@ class ModeKeeper:
         self.switch.trip()
         self._entered_mono_s = self.clock.mono_s()
         self._winddown_exempt = winddown_exempt
-        self.level.value = evolve(view, mode=Mode.HOLD, hold=HoldRecord((cause,)))
+        self.level.value = evolve(view, mode=Mode.HOLD, hold=HoldRecord((cause,)), before=view.mode)
         self.trace("mode", mode="HOLD", source=source, reason=reason)
 
     def resume(self, operator: str, mode: Mode = Mode.RUN) -> None:
@@ -159,7 +161,7 @@ def choose_start(
             return held(stored.hold.causes)
     if not paper:
         return held((startup,))
-    if stored is not None and stored.mode is Mode.DRAIN:
+    if stored is not None and Mode.DRAIN in (stored.mode, stored.before if stored.mode is Mode.HOLD else None):
         return ModeView(Mode.DRAIN, safe_mode, dry_run_only)
     if configured is Mode.HOLD:
         return held((startup,))

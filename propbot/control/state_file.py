@@ -10,7 +10,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from propbot.control.modes import ModeView
 from propbot.domain.mode import CancelResult, Cause, HoldRecord, Mode
@@ -40,6 +40,7 @@ def encode_state(state: RuntimeState) -> bytes:
         "schema": SCHEMA,
         "generation": state.generation,
         "mode": str(state.view.mode),
+        "before": str(state.view.before),
         "safe_mode": state.view.safe_mode,
         "dry_run_only": state.view.dry_run_only,
         "hold": None,
@@ -73,7 +74,9 @@ def decode_state(content: bytes) -> RuntimeState:
             cancel = None if hold["cancel"] is None else CancelResult(**hold["cancel"])
             record = HoldRecord(tuple(Cause(**cause) for cause in hold["causes"]), cancel)
         basis = None if body["basis"] is None else BasisState(**body["basis"])
-        view = ModeView(Mode(body["mode"]), bool(body["safe_mode"]), bool(body["dry_run_only"]), record)
+        view = ModeView(
+            Mode(body["mode"]), bool(body["safe_mode"]), bool(body["dry_run_only"]), record, Mode(body["before"])
+        )
         return RuntimeState(view, basis, int(body["generation"]))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadStateFile(f"not a runtime state: {type(error).__name__}: {error}") from None
@@ -99,8 +102,6 @@ def save_state(folder: Path, state: RuntimeState, crash: CrashPoints) -> None:
     replace_file(folder / FILE_NAME, encode_state(state), crash)
 
 
-def next_generation(state: RuntimeState, view: ModeView, basis: BasisState | None) -> RuntimeState:
-    return evolve(state, view=view, basis=basis, generation=state.generation + 1)
 
 
 def _checksum(body: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ from propbot.domain.instruments import VenueId
 from propbot.domain.lots import FillRow, Intent, Lot, LotState, OrderRow
 from propbot.domain.mode import ExposureChange
 from propbot.domain.money import ZERO, amount_text
-from propbot.domain.orders import Fill, OrderReport, OrderRequest, OrderState
+from propbot.domain.orders import Fill, Funding, OrderReport, OrderRequest, OrderState
 from propbot.domain.pnl import PositionAccount
 from propbot.kit.trace import Trace
 
@@ -68,6 +68,7 @@ class OutboxItem:
     order: LiveOrder | None = None
     state: OrderState | None = None
     fills: tuple[Fill, ...] = ()
+    funding: Funding | None = None
 
 
 @define(eq=False)
@@ -96,7 +97,13 @@ class Blotter:
 
     # --- loading, at a start
 
-    def load(self, fills: Iterable[FillRow], lots: Iterable[Lot], unfinished: Iterable[OrderRow]) -> None:
+    def load(
+        self,
+        fills: Iterable[FillRow],
+        lots: Iterable[Lot],
+        unfinished: Iterable[OrderRow],
+        funding: Iterable[Funding] = (),
+    ) -> None:
         """Take up what the ledger has. Orders without an outcome are UNKNOWN now: they may have been sent."""
         self.lots = {lot.id: lot for lot in lots}
         self.lot_fills = {lot_id: [] for lot_id in self.lots}
@@ -104,6 +111,8 @@ class Blotter:
             self._seen.add(row.fill.key)
             if not row.simulated:
                 self._book(row)
+        for payment in funding:
+            self._take_funding(payment)
         booked: dict[tuple[str, str], Decimal] = {}
         for rows in self.lot_fills.values():
             for row in rows:
@@ -189,6 +198,12 @@ class Blotter:
                 self._post(OutboxItem(fills=tuple(group)))
         if ours:
             self._woke()
+
+    def observe_funding(self, funding: Funding) -> None:
+        """A funding payment counts once, by its income id."""
+        if self._take_funding(funding):
+            self.activity += 1
+            self._post(OutboxItem(funding=funding))
 
     def adopt(self, rows: Sequence[FillRow]) -> None:
         """Fills that the ledger could name though the blotter could not (orders of an earlier life)."""
@@ -323,6 +338,14 @@ class Blotter:
             self.lot_fills[row.lot_id].append(row)
             base = self._lot_base.setdefault(row.lot_id, {})
             base[venue] = base.get(venue, ZERO) + effect.base_change
+
+    def _take_funding(self, funding: Funding) -> bool:
+        key = (funding.venue, funding.symbol, "funding", funding.income_id)
+        if key in self._seen or funding.venue not in self.accounts:
+            return False
+        self._seen.add(key)
+        self.accounts[funding.venue].apply_funding(funding)
+        return True
 
     def _post(self, item: OutboxItem) -> None:
         self._outbox.append(item)

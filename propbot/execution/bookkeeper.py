@@ -67,6 +67,8 @@ class Bookkeeper:
                 order_id=order.order_id, filled_qty=order.filled_qty, reason=order.reason,
             )
             self.crash.passage("ack:after")
+        if item.funding is not None:
+            await self.ledger.book_funding(item.funding)
         if item.fills:
             booked = await self.ledger.book_fills(item.fills)
             self.blotter.adopt(booked.new)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from propbot.domain.instruments import Fees, Instrument, VenueId
 from propbot.domain.lots import FillRow, Intent, Lot, OrderRow
-from propbot.domain.orders import Balance, Fill, OrderReport, OrderRequest, OrderState, Side, VenuePosition
+from propbot.domain.orders import Balance, Fill, Funding, OrderReport, OrderRequest, OrderState, Side, VenuePosition
 from propbot.kit.crash import CrashPoints
 
 
@@ -48,6 +48,7 @@ class OrderLedger(Protocol):
         reason: str = "",
     ) -> OrderRow: ...
     async def book_fills(self, fills: Sequence[Fill]) -> Booked: ...
+    async def book_funding(self, funding: Funding) -> bool: ...
     async def save_lot(self, lot: Lot) -> None: ...
     async def last_trade_id(self, venue: VenueId, symbol: str) -> int | None: ...
 

@@ -98,9 +98,9 @@ class _ThreadWorker:
 
 @asynccontextmanager
 async def open_thread_worker(
-    name: str, run_batch: RunBatch, *, abandon_after_s: float = 1.0
+    name: str, run_batch: RunBatch, *, abandon_after_s: float = 0.6
 ) -> AsyncIterator[Worker]:
-    """A worker in a thread of its own; at the end what was handed in is finished, or abandoned after a second."""
+    """A worker in a thread of its own; at the end what was handed in is finished, or abandoned after that long."""
     worker = _ThreadWorker(name, run_batch)
     try:
         yield worker

@@ -1,0 +1,362 @@
+"""The nursery tree: every task that lives, and what outlives what. Nesting is shutdown order.
+
+    run_service
+    └─ ledger, state worker, gateways            (async with: they outlive everything below)
+       └─ root nursery
+          ├─ feed:<venue>, private:<venue>       restarted with jittered back-off
+          ├─ gateway:<venue>                     keeps the order connection warm, measures the venue's clock
+          ├─ meet:<venue>, startup               first contact; then trading may be armed
+          ├─ guard:<id>                          a guard that trips, crashes or returns: HOLD
+          ├─ reconciler, resolver                ledger ⇄ venue; the one outcome of UNKNOWN orders
+          ├─ bookkeeper, fill_search, journal    what is known becomes durable
+          ├─ trading                             while armed: the execution scope, the spread loop
+          ├─ winddown, drain                     after a HOLD: hedges and cancels, bounded; DRAIN's deadline
+          ├─ state                               mode and basis to disk
+          ├─ status                              components
+          ├─ api                                 hypercorn; its death is an incident and a HOLD
+          └─ signals                             SIGTERM, SIGINT: HOLD, wind down, stop
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+
+import trio
+from attrs import define, field
+
+from propbot.control.keeper import StateKeeper, open_state_keeper
+from propbot.control.modes import choose_start
+from propbot.domain.errors import AccessRefused, LedgerError, VenueError
+from propbot.domain.instruments import VenueId
+from propbot.domain.mode import Mode, Profile
+from propbot.domain.money import amount_text
+from propbot.execution.first_contact import meet_venue
+from propbot.execution.gateway import VenueGateway, open_gateway
+from propbot.feeds.private import run_private_session
+from propbot.feeds.public import run_public_session
+from propbot.kit.supervise import Backoff, describe, run_reporting_crash, run_restarting
+from propbot.ledger.store import open_ledger
+from propbot.service import Seams, Service, ServiceConfig, assemble
+
+START_DEADLINE_S = 30.0
+"""A start that has not reached "ledger equals venue" by then is a HOLD that says what is missing."""
+SHUTDOWN_WINDDOWN_S = 3.0
+
+ServeApi = Callable[[Service, trio.Event], Awaitable[None]]
+"""Serves until cancelled; ends its clients by itself once the event is set."""
+
+
+@define(eq=False)
+class Stop:
+    """Ask the service to stop, from anywhere in the loop: `request` returns at once."""
+
+    requested: trio.Event = field(factory=trio.Event)
+    why: str = "stopped"
+
+    def request(self, why: str = "stopped") -> None:
+        self.why = why
+        self.requested.set()
+
+
+async def run_service(
+    config: ServiceConfig,
+    seams: Seams,
+    *,
+    serve_api: ServeApi | None = None,
+    stop: Stop | None = None,
+    with_signals: bool = False,
+    task_status: trio.TaskStatus[Service] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Run until asked to stop, then return. LedgerError if the ledger can't be opened."""
+    stop = stop or Stop()
+    async with _open_service(config, seams) as (service, keeper):
+        async with trio.open_nursery() as root:
+            _start_tasks(root, service, keeper)
+            api_stop = trio.Event()
+            if serve_api is not None:
+                root.start_soon(_engine_task, service, "api", partial(serve_api, service, api_stop))
+            if with_signals:
+                root.start_soon(_watch_signals, service, stop)
+            task_status.started(service)
+            await stop.requested.wait()
+            api_stop.set()
+            await _wind_down_and_flush(service, keeper, stop.why)
+            root.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _open_service(config: ServiceConfig, seams: Seams) -> AsyncIterator[tuple[Service, StateKeeper]]:
+    settings = config.settings
+    async with AsyncExitStack() as stack:
+        ledger = await stack.enter_async_context(
+            open_ledger(
+                config.data_dir / "ledger.db", clock=seams.clock, open_worker=seams.open_worker,
+                open_connection=seams.open_sqlite, crash=seams.crash, synchronous=settings.house.ledger_sync,
+            )
+        )
+        keeper = await stack.enter_async_context(
+            open_state_keeper(config.data_dir, seams.open_worker, seams.crash, seams.trace)
+        )
+        gateways: dict[VenueId, VenueGateway] = {}
+        for venue, each in config.venues.items():
+            gateways[venue] = await stack.enter_async_context(
+                open_gateway(seams.network, each.endpoints, each.dialect, seams.clock)
+            )
+        stored = keeper.stored
+        start = choose_start(
+            configured=settings.start.mode, paper=settings.profile is Profile.PAPER,
+            safe_mode=settings.start.safe_mode, dry_run_only=settings.start.dry_run_only,
+            stored=None if stored is None else stored.view, now_ns=seams.clock.wall_ns(),
+        )
+        service = assemble(config, seams, ledger, gateways, start)
+        seams.trace("start", mode=str(start.mode))
+        seams.trace("mode", mode=str(start.mode), source="startup", reason="")
+        if keeper.problem is not None:
+            service.modes.hold(keeper.problem, "guard:state")
+        if stored is not None and stored.basis is not None:
+            service.basis.take_up(stored.basis, seams.clock.wall_ns())
+        await _load_ledger(service)
+        yield service, keeper
+
+
+async def _load_ledger(service: Service) -> None:
+    """What an earlier life knew."""
+    ledger = service.ledger
+    fills = await ledger.all_fills()
+    service.blotter.load(
+        fills, await ledger.live_lots(), await ledger.unfinished_orders(), await ledger.all_funding()
+    )
+    service.baselines.update(await ledger.baselines())
+
+
+def _start_tasks(root: trio.Nursery, service: Service, keeper: StateKeeper) -> None:
+    engine: dict[str, Callable[[], Awaitable[None]]] = {
+        "startup": partial(_run_startup, service),
+        "reconciler": partial(_run_reconciler, service),
+        "resolver": service.resolver.run,
+        "bookkeeper": service.bookkeeper.run,
+        "fill_search": service.bookkeeper.run_fill_search,
+        "journal": partial(service.journal.run, service.ledger),
+        "trading": partial(service.modes.switch.run_while_armed, partial(_run_trading, service)),
+        "winddown": partial(_run_winddown, service),
+        "drain": partial(_run_drain, service),
+        "state": partial(_run_state, service, keeper),
+        "status": partial(_run_status, service),
+    }
+    for guard_id, watch in service.watches.items():
+        engine[f"guard:{guard_id}"] = watch.run
+    for venue in service.venues:
+        engine[f"feed:{venue}"] = partial(_run_feed, service, venue)
+        engine[f"private:{venue}"] = partial(_run_private, service, venue)
+        engine[f"gateway:{venue}"] = partial(_run_gateway, service, venue)
+    for name, task in engine.items():
+        root.start_soon(_engine_task, service, name, task, name=name)
+
+
+async def _engine_task(service: Service, name: str, task: Callable[[], Awaitable[None]]) -> None:
+    """A task that must not end: its end, for whatever reason, is a HOLD that names it."""
+
+    def ended(task_name: str, error: BaseException | None) -> None:
+        if name != "startup" or error is not None:
+            service.task_ended(task_name, error, "it returned" if error is None else describe(error))
+
+    await run_reporting_crash(name, task, on_crash=ended)
+
+
+# --- venues
+
+
+def _backoff(service: Service) -> Backoff:
+    return Backoff(service.seams.rng)
+
+
+async def _run_feed(service: Service, venue: VenueId) -> None:
+    each = service.config.venues[venue]
+    link = service.links[venue]
+
+    async def session(backoff: Backoff) -> None:
+        await run_public_session(
+            network=service.seams.network, endpoints=each.endpoints, dialect=each.dialect,
+            book=service.market.books[venue], symbol=service.pair,
+            fetch_snapshot=partial(service.gateways[venue].depth, service.pair),
+            on_change=partial(service.pipeline.on_book, venue), health=link.feed, backoff=backoff,
+            clock=service.seams.clock, rng=service.seams.rng,
+        )
+
+    await run_restarting(f"feed:{venue}", session, backoff=_backoff(service), on_failure=_failed(service))
+
+
+async def _run_private(service: Service, venue: VenueId) -> None:
+    each = service.config.venues[venue]
+    gateway = service.gateways[venue]
+
+    async def session(backoff: Backoff) -> None:
+        await run_private_session(
+            network=service.seams.network, endpoints=each.endpoints, dialect=each.dialect, ask=gateway.ask,
+            ts_ms=gateway.ts_ms, on_event=partial(service.on_private_event, venue),
+            on_up=partial(service.on_private_up, venue), on_down=partial(service.on_private_down, venue),
+            backoff=backoff,
+        )
+
+    await run_restarting(f"private:{venue}", session, backoff=_backoff(service), on_failure=_failed(service))
+
+
+async def _run_gateway(service: Service, venue: VenueId) -> None:
+    async def session(backoff: Backoff) -> None:
+        await _meet(service, venue)
+        backoff.reset()
+        await service.gateways[venue].keep_warm()
+
+    await run_restarting(f"gateway:{venue}", session, backoff=_backoff(service), on_failure=_failed(service))
+
+
+async def _meet(service: Service, venue: VenueId) -> None:
+    link = service.links[venue]
+    if link.met is not None:
+        return
+    try:
+        met = await meet_venue(venue, service.pair, service.gateways[venue], service.ledger)
+    except AccessRefused as error:
+        service.on_access_refused(venue, str(error))
+        raise
+    except (VenueError, LedgerError) as error:
+        link.meeting_error = str(error)
+        raise
+    service.mark_met(venue, met)
+    service.journal.say("INFO", "venue", f"{venue} met", venue=venue, taker_fee_bps=amount_text(met.fees.taker_bps))
+    service.reconciler.look_now()
+
+
+def _failed(service: Service) -> Callable[[str, BaseException], None]:
+    return lambda name, error: service.session_failed(name, error, describe(error))
+
+
+# --- start, trading, stop
+
+
+async def _run_startup(service: Service) -> None:
+    """Arm trading once every venue agrees with the ledger and no order's outcome is open; say so when it takes long.
+    The only engine task that may return."""
+    with trio.move_on_after(START_DEADLINE_S) as scope:
+        await _wait_agreement(service)
+    if scope.cancelled_caught:
+        reason = f"the start did not reach 'ledger equals venue' in {START_DEADLINE_S:g} s: {_missing(service)}"
+        service.modes.hold(reason, "startup")
+        service.journal.say("ERROR", "startup", reason)
+        await _wait_agreement(service)
+    service.modes.let_trade()
+    service.journal.say("INFO", "startup", "ledger equals venue; orders may be sent as far as the mode allows")
+
+
+async def _wait_agreement(service: Service) -> None:
+    while _missing(service):
+        await trio.sleep(0.05)
+
+
+def _missing(service: Service) -> str:
+    """What still keeps trading from being armed."""
+    for venue in service.venues:
+        link = service.links[venue]
+        if link.met is None:
+            return f"{venue}: {link.meeting_error}"
+    uncertain = [order for order in service.blotter.orders.values() if order.uncertain]
+    if uncertain:
+        return f"the outcome of {len(uncertain)} orders is unknown, first {uncertain[0].request.client_order_id}"
+    for venue in service.venues:
+        state = service.reconciler.state[venue]
+        if state.agreed_in_a_row < 1:
+            reason = service.unusable(venue) or "not reconciled yet"
+            return reason
+    return ""
+
+
+async def _run_reconciler(service: Service) -> None:
+    while len(service.fees) < len(service.venues):
+        await trio.sleep(0.02)
+    await service.reconciler.run()
+
+
+async def _run_trading(service: Service) -> None:
+    """The execution scope's task. A ledger that fails is a HOLD, which cancels this scope."""
+    try:
+        await service.pipeline.run()
+    except LedgerError as error:
+        service.on_ledger_failure(str(error))
+
+
+async def _run_winddown(service: Service) -> None:
+    """Once for every HOLD: hedge, cancel, read back."""
+    modes = service.modes
+    while True:
+        await modes.level.wait(lambda view: view.mode is Mode.HOLD)
+        service.journal.say("WARN", "hold", _hold_line(service), source=_hold_source(service))
+        await service.winddown.run_once(modes.rules.hedge_deadline_s)
+        service.journal.say("INFO", "hold", _hold_line(service), source=_hold_source(service))
+        await modes.level.wait(lambda view: view.mode is not Mode.HOLD)
+        service.winddown.done = trio.Event()
+
+
+def _hold_line(service: Service) -> str:
+    hold = service.modes.view.hold
+    return "HOLD was left" if hold is None else hold.line()
+
+
+def _hold_source(service: Service) -> str:
+    hold = service.modes.view.hold
+    return "" if hold is None else hold.first.source
+
+
+async def _run_drain(service: Service) -> None:
+    """DRAIN's deadline: what is still open by then is named in a HOLD."""
+    level = service.modes.level
+    while True:
+        await level.wait(lambda view: view.mode is Mode.DRAIN)
+        service.pipeline.wake()
+        with trio.move_on_after(service.drain_timeout_s):
+            await level.wait(lambda view: view.mode is not Mode.DRAIN)
+        if service.modes.view.mode is Mode.DRAIN:
+            lots = service.blotter.lots
+            left = ", ".join(f"{lot.id} {amount_text(lot.qty)} {service.base}" for lot in lots.values())
+            service.modes.hold(f"DRAIN's {service.drain_timeout_s:g} s are over; left: {left or 'nothing'}", "guard:drain")
+
+
+async def _run_state(service: Service, keeper: StateKeeper) -> None:
+    """Mode at once, the basis every second."""
+    while True:
+        view = service.modes.view
+        try:
+            await keeper.save(view, service.basis.state(service.seams.clock.wall_ns()))
+        except OSError as error:
+            service.trip(f"the state file can't be written: {error}", "guard:ledger")
+        if service.modes.view is view:
+            with trio.move_on_after(1.0):
+                await service.modes.level.wait_change()
+
+
+async def _run_status(service: Service) -> None:
+    while True:
+        service.report_components()
+        await trio.sleep(0.25)
+
+
+async def _watch_signals(service: Service, stop: Stop) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            stop.request(f"stopped by {signal.Signals(number).name}")
+            service.modes.hold(stop.why, "shutdown")  # now, before anybody else has run
+
+
+async def _wind_down_and_flush(service: Service, keeper: StateKeeper, why: str) -> None:
+    """HOLD, hedge what is naked within 3 s, and keep the mode; the ledger is closed after everything else."""
+    service.modes.hold(why, "shutdown")
+    with trio.move_on_after(SHUTDOWN_WINDDOWN_S):
+        await service.winddown.done.wait()
+    with trio.move_on_after(0.3):
+        await keeper.wait_saved(service.modes.view)
+        while not service.bookkeeper.idle:
+            await service.blotter.wait_change()
+
+

@@ -1,0 +1,360 @@
+"""The desk as the API sees it: views of the service's parts, and what an operator may change (`status.desk.Desk`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import trio
+from attrs import define, evolve
+
+from propbot import __version__
+from propbot.control.keeper import StateKeeper
+from propbot.control.modes import ResumeRefused
+from propbot.domain.errors import LedgerError
+from propbot.domain.events import EventRow
+from propbot.domain.instruments import Kind, VenueId
+from propbot.domain.lots import FillRow, Lot, OrderRow
+from propbot.domain.mode import HoldRecord, Mode, Profile
+from propbot.domain.money import ZERO
+from propbot.domain.orders import Balance
+from propbot.ledger.reads import EventFilter
+from propbot.status.board import Board
+from propbot.status.desk import (
+    Change,
+    Conflict,
+    ControlOutcome,
+    ControlPatch,
+    Done,
+    EventQuery,
+    Forbidden,
+    Unusable,
+)
+from propbot.status.views import (
+    BookView,
+    ControlView,
+    DustView,
+    FlagValue,
+    LoopView,
+    PnlView,
+    PositionView,
+    PreflightView,
+    RiskReason,
+    RiskView,
+    StateView,
+    Value,
+    VenueView,
+)
+
+if TYPE_CHECKING:
+    from propbot.service import Service
+
+DURABLE_WAIT_S = 1.0
+"""How long an answer waits for the disk; a HOLD is in force whether it answers or not."""
+
+PARAMETERS = (
+    "order_notional_usdt", "min_spread_bps", "max_slippage_bps", "poll_interval_sec", "drain_timeout_sec",
+)
+
+
+@define(eq=False)
+class ServiceDesk:
+    """One service's desk. Views read memory only."""
+
+    service: Service
+    keeper: StateKeeper
+
+    # --- what it is
+
+    @property
+    def board(self) -> Board:
+        return self.service.board
+
+    @property
+    def version(self) -> str:
+        return __version__
+
+    @property
+    def profile(self) -> Profile:
+        return self.service.config.settings.profile
+
+    def now_ns(self) -> int:
+        return self.service.seams.clock.wall_ns()
+
+    def uptime_s(self) -> float:
+        return self.service.seams.clock.mono_s() - self.service.started_mono_s
+
+    # --- how it is
+
+    def mode(self) -> Mode:
+        return self.service.modes.view.mode
+
+    def hold(self) -> HoldRecord | None:
+        return self.service.modes.view.hold
+
+    def safe_mode(self) -> bool:
+        return self.service.modes.view.safe_mode
+
+    def dry_run_only(self) -> bool:
+        return self.service.modes.view.dry_run_only
+
+    def state_view(self) -> StateView:
+        service = self.service
+        return StateView(
+            flags=self._flag_view(),
+            risk=self._risk_view(),
+            risk_reasons=[
+                RiskReason(refused.code, refused.message, refused.limit, refused.value)
+                for refused in service.pipeline.refusals
+            ],
+            loop=self._loop_view(),
+            pnl=self._pnl_view(),
+            venues={venue: self._venue_view(venue) for venue in service.venues},
+        )
+
+    def control_view(self) -> ControlView:
+        service = self.service
+        rules = service.pipeline.rules
+        return ControlView(
+            rules.order_notional, rules.min_spread_bps, rules.max_slippage_bps, rules.poll_interval_s, service.pair,
+            service.venues, service.drain_timeout_s, PreflightView(None),
+        )
+
+    def unready_reasons(self) -> Sequence[str]:
+        service = self.service
+        reasons = [] if service.modes.ready else ["the start's reconciliation has not agreed yet"]
+        return reasons + [reason for venue in service.venues if (reason := service.unusable(venue)) is not None]
+
+    def _flag_view(self) -> Mapping[str, FlagValue]:
+        settings = self.service.config.settings
+        view = self.service.modes.view
+        return {
+            "PROFILE": str(settings.profile), "MODE": str(view.mode), "SAFE_MODE": view.safe_mode,
+            "DRY_RUN_ONLY": view.dry_run_only, "TWO_MAN_RULE": settings.start.two_man_rule,
+            "HOLD_EXIT": str(settings.start.hold_exit), "REFERENCE": settings.trading.reference,
+            "LEDGER_SYNC": settings.house.ledger_sync,
+        }
+
+    def _risk_view(self) -> RiskView:
+        service = self.service
+        limits = service.pipeline.limits
+        marks = {venue: service.market.mark(venue) for venue in service.venues}
+        notionals = [
+            abs(service.blotter.position(venue)) * mark for venue, mark in marks.items() if mark is not None
+        ]
+        known = len(notionals) == len(service.venues)
+        current: dict[str, Value] = {
+            "MAX_POSITION_USDT": max(notionals, default=ZERO) if known else None,
+            "MAX_TOTAL_NOTIONAL_USDT": sum(notionals, ZERO) if known else None,
+            "MAX_OPEN_ORDERS": len(service.blotter.in_flight()),
+            "net_exposure_base": service.blotter.exposure(),
+        }
+        dust = service.blotter.dust()
+        return RiskView(
+            limits={
+                "ORDER_NOTIONAL_USDT": limits.order_notional, "MAX_POSITION_USDT": limits.position,
+                "MAX_TOTAL_NOTIONAL_USDT": limits.total_notional, "MAX_OPEN_ORDERS": limits.open_orders,
+            },
+            current=current,
+            positions=self._positions(marks),
+            dust=[DustView(self._dust_venue(), service.base, dust)] if dust else [],
+            breaches=[
+                RiskReason(refused.code, refused.message, refused.limit, refused.value)
+                for refused in service.pipeline.refusals
+            ],
+        )
+
+    def _dust_venue(self) -> VenueId:
+        """Rounding leaves its rest where steps are finest."""
+        instruments = self.service.instruments
+        return min(instruments, key=lambda venue: instruments[venue].lot_step, default=self.service.venues[0])
+
+    def _positions(self, marks: Mapping[VenueId, Decimal | None]) -> list[PositionView]:
+        """Positions that are more than dust."""
+        service = self.service
+        views: list[PositionView] = []
+        for venue, account in service.blotter.accounts.items():
+            qty = service.blotter.position(venue)
+            if abs(qty) < service.lot_step():
+                continue
+            mark = marks[venue]
+            unrealised = None if mark is None else account.unrealised(mark)
+            views.append(PositionView(venue, account.symbol, qty, account.avg_price, mark, unrealised))
+        return views
+
+    def _loop_view(self) -> LoopView:
+        service = self.service
+        halted = service.modes.switch.halted
+        why_not = "the execution scope does not exist" if halted else service.pipeline.why_not or None
+        measured: dict[str, Value] = {
+            "decisions": service.pipeline.decisions, "lots_open": len(service.blotter.lots),
+            "reference_bps": service.basis.value_bps, "reference_warm": service.basis.warm,
+        }
+        for direction, edge in service.pipeline.last_edges.items():
+            measured[f"net_edge_bps {direction}"] = round(edge, 3) if abs(edge) < 1e6 else None
+        return LoopView(service.pair, service.venues, not halted, why_not, measured)
+
+    def _pnl_view(self) -> PnlView:
+        """Unknown where a mark is missing; fees in third assets make the sums unknown rather than wrong."""
+        service = self.service
+        accounts = service.blotter.accounts.values()
+        if any(account.has_unvalued_fees for account in accounts):
+            return PnlView(None, None, None, None, None, None)
+        realised = sum((account.realised_net for account in accounts), ZERO)
+        unrealised: Decimal | None = ZERO
+        for account in accounts:
+            mark = service.market.mark(account.venue)
+            if account.qty and mark is None:
+                unrealised = None
+                break
+            if unrealised is not None and mark is not None:
+                unrealised += account.unrealised(mark)
+        fees = sum((account.fees_quote for account in accounts), ZERO)
+        funding = sum((account.funding for account in accounts), ZERO)
+        return PnlView(self._equity(), realised, unrealised, fees, funding, None)
+
+    def _equity(self) -> Decimal | None:
+        """Every account's quote and base at its venue's mid; unknown before the baselines and marks are."""
+        service = self.service
+        total = ZERO
+        free = service.free_balances()
+        for venue, account in service.blotter.accounts.items():
+            mark = service.market.mark(venue)
+            if service.links[venue].met is None or mark is None:
+                return None
+            total += free[(venue, service.quote)]
+            total += free[(venue, service.base)] * mark if account.kind is Kind.SPOT else account.unrealised(mark)
+        return total
+
+    def _venue_view(self, venue: VenueId) -> VenueView:
+        service = self.service
+        link, book = service.links[venue], service.market.books[venue]
+        reason = service.unusable(venue) or service.market.distrust(venue)
+        key_status = "refused" if link.access_refused else "ok" if link.met is not None else "unknown"
+        balances = [
+            Balance(venue, asset, qty) for (of, asset), qty in service.free_balances().items()
+            if of == venue and link.met is not None
+        ]
+        top = book.top()
+        age = service.book_ages_s()[venue]
+        view = BookView(
+            None if top is None else top.bid, None if top is None else top.ask, book.synced, age, book.resyncs
+        )
+        return VenueView(reason is None, reason or "", key_status, balances, view)
+
+    # --- what happened
+
+    async def orders(self, limit: int, cursor: str | None) -> tuple[Sequence[OrderRow], str | None]:
+        page = await self.service.ledger.orders_page(limit, cursor)
+        return page.items, page.next_cursor
+
+    async def fills(self, limit: int, cursor: str | None) -> tuple[Sequence[FillRow], str | None]:
+        page = await self.service.ledger.fills_page(limit, cursor)
+        return page.items, page.next_cursor
+
+    async def lots(self, limit: int, cursor: str | None) -> tuple[Sequence[Lot], str | None]:
+        page = await self.service.ledger.lots_page(limit, cursor)
+        return page.items, page.next_cursor
+
+    async def events(
+        self, limit: int, cursor: str | None, wanted: EventQuery
+    ) -> tuple[Sequence[EventRow], str | None]:
+        chosen = EventFilter(
+            wanted.since_ns, wanted.until_ns, wanted.level, wanted.kind, wanted.venue, wanted.symbol
+        )
+        page = await self.service.ledger.events_page(limit, cursor, chosen)
+        return page.items, page.next_cursor
+
+    # --- whether it lives
+
+    def alive(self) -> bool:
+        return True  # whoever asks has been answered by the event loop, and a dead engine task is a HOLD
+
+    async def ledger_answers(self) -> bool:
+        try:
+            await self.service.ledger.meta_get("answers")  # a read: asking after health changes nothing
+        except LedgerError:
+            return False
+        return True
+
+    # --- what an operator does
+
+    def enter_hold(self, reason: str, operator: str, *, winddown_exempt: bool) -> Mode:
+        before = self.service.modes.view.mode
+        words = reason or "asked for"
+        self.service.modes.hold(words, f"operator:{operator}", winddown_exempt=winddown_exempt)
+        return before
+
+    async def apply_control(self, patch: ControlPatch, operator: str) -> ControlOutcome:
+        refusal = self._refusal(patch)
+        if refusal is not None:
+            return refusal
+        before = self._in_force()
+        if patch.mode in (Mode.RUN, Mode.DRAIN):
+            try:
+                self.service.modes.resume(operator, patch.mode)
+            except ResumeRefused as refused:
+                return Conflict(refused.reasons)
+        self.service.modes.set_flags(safe_mode=patch.safe_mode, dry_run_only=patch.dry_run_only)
+        self._set_parameters(patch)
+        self.service.pipeline.wake()
+        after = self._in_force()
+        changes = {name: Change(before[name], after[name]) for name in before if before[name] != after[name]}
+        for name, change in changes.items():
+            self.service.journal.say(
+                "INFO", "control", f"{name}: {change.old} -> {change.new}", source=f"operator:{operator}"
+            )
+        return Done(changes, await self._warnings())
+
+    def _refusal(self, patch: ControlPatch) -> ControlOutcome | None:
+        service = self.service
+        fields: dict[str, str] = {}
+        if patch.loop_pair is not None and patch.loop_pair != service.pair:
+            fields["loop_pair"] = f"this version trades the pair it was started with, {service.pair}: restart to change"
+        if patch.loop_venues is not None and patch.loop_venues != service.venues:
+            fields["loop_venues"] = f"restart with LOOP_VENUES to change; now {','.join(service.venues)}"
+        if fields:
+            return Unusable(fields)
+        view = service.modes.view
+        changing = [name for name in PARAMETERS if getattr(patch, name) is not None]
+        if patch.dry_run_only is False and view.dry_run_only:
+            changing.append("dry_run_only")
+        shown_safe = view.safe_mode or view.mode is Mode.HOLD or patch.safe_mode is True
+        if changing and (self.profile is Profile.LIVE or not shown_safe):
+            where = "not with PROFILE=live" if self.profile is Profile.LIVE else "first set safe_mode or mode HOLD"
+            return Forbidden(f"{', '.join(changing)}: {where}")
+        return None
+
+    def _set_parameters(self, patch: ControlPatch) -> None:
+        pipeline = self.service.pipeline
+        rules = pipeline.rules
+        pipeline.rules = evolve(
+            rules,
+            order_notional=rules.order_notional if patch.order_notional_usdt is None else patch.order_notional_usdt,
+            min_spread_bps=rules.min_spread_bps if patch.min_spread_bps is None else patch.min_spread_bps,
+            max_slippage_bps=rules.max_slippage_bps if patch.max_slippage_bps is None else patch.max_slippage_bps,
+            poll_interval_s=rules.poll_interval_s if patch.poll_interval_sec is None else patch.poll_interval_sec,
+        )
+        pipeline.limits = evolve(pipeline.limits, order_notional=pipeline.rules.order_notional)
+        if patch.drain_timeout_sec is not None:
+            self.service.drain_timeout_s = patch.drain_timeout_sec
+
+    def _in_force(self) -> dict[str, object]:
+        view, control = self.service.modes.view, self.control_view()
+        values: dict[str, object] = {
+            "mode": str(view.mode), "safe_mode": view.safe_mode, "dry_run_only": view.dry_run_only,
+        }
+        return values | {name: getattr(control, name) for name in PARAMETERS}
+
+    async def _warnings(self) -> Sequence[str]:
+        """What should be said with the answer; it waits for the disk, but not for ever."""
+        warnings: list[str] = []
+        problem = self.service.pipeline.size_problem()
+        if problem is not None:
+            warnings.append(problem)
+        with trio.move_on_after(DURABLE_WAIT_S) as scope:
+            await self.keeper.wait_saved(self.service.modes.view)
+        if scope.cancelled_caught:
+            warnings.append(f"in force, but not durable after {DURABLE_WAIT_S:g} s: the disk does not answer")
+        return warnings

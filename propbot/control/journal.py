@@ -1,0 +1,95 @@
+"""The journal: what happened, once to the log at once, and once to the ledger's events by a task of its own.
+
+`say` is synchronous and can't fail, so that it may stand next to a HOLD. The queue towards the ledger is bounded:
+when the disk hangs the oldest entries are dropped and the number of dropped ones is journalled afterwards.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Protocol
+
+import structlog
+import trio
+from attrs import define, field, frozen
+
+from propbot.domain.errors import LedgerError
+from propbot.domain.events import Detail, EventRow
+
+QUEUE_MAX = 10_000
+
+
+@frozen
+class Entry:
+    level: str
+    kind: str
+    message: str
+    venue: str
+    symbol: str
+    source: str
+    details: Mapping[str, Detail]
+
+
+class EventLedger(Protocol):
+    async def append_event(
+        self,
+        level: str,
+        kind: str,
+        message: str,
+        *,
+        venue: str = "",
+        symbol: str = "",
+        source: str = "",
+        details: Mapping[str, Detail] | None = None,
+    ) -> EventRow: ...
+
+
+@define(eq=False)
+class Journal:
+    _queue: deque[Entry] = field(factory=deque)
+    _grew: trio.Event = field(factory=trio.Event)
+    _dropped: int = 0
+
+    def say(
+        self,
+        level: str,
+        kind: str,
+        message: str,
+        *,
+        venue: str = "",
+        symbol: str = "",
+        source: str = "",
+        **details: Detail,
+    ) -> None:
+        """`level` is INFO, WARN or ERROR."""
+        log = structlog.get_logger("propbot")
+        shown = {name: value for name, value in (("venue", venue), ("source", source)) if value}
+        method = {"INFO": log.info, "WARN": log.warning, "ERROR": log.error}[level]
+        method(message, kind=kind, **shown, **details)
+        if len(self._queue) >= QUEUE_MAX:
+            self._queue.popleft()
+            self._dropped += 1
+        self._queue.append(Entry(level, kind, message, venue, symbol, source, details))
+        self._grew.set()
+
+    async def run(self, ledger: EventLedger, retry_s: float = 0.5) -> None:
+        """Until cancelled: write the entries in order; one that can't be written is tried again."""
+        while True:
+            while self._queue:
+                entry = self._queue[0]
+                try:
+                    await ledger.append_event(
+                        entry.level, entry.kind, entry.message,
+                        venue=entry.venue, symbol=entry.symbol, source=entry.source, details=entry.details,
+                    )
+                except LedgerError:
+                    await trio.sleep(retry_s)
+                    continue
+                if self._queue and self._queue[0] is entry:
+                    self._queue.popleft()
+                if self._dropped:
+                    dropped, self._dropped = self._dropped, 0
+                    self.say("WARN", "journal", f"{dropped} entries were lost while the ledger did not answer")
+            self._grew = trio.Event()
+            await self._grew.wait()

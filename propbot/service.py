@@ -1,0 +1,463 @@
+"""The service's parts, put together: what each is given, and nothing that runs (tasks live in `app.py`).
+
+Every part gets the narrowest capability that serves it: guards can trip and not arm, feeds can publish and know
+nothing else, the executor asks for the gate's state and can't change it.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+
+import trio
+from attrs import define, field, frozen
+
+from propbot.books.book import OrderBook
+from propbot.control.journal import Journal
+from propbot.control.modes import ModeKeeper, ModeRules, ModeView
+from propbot.decision.decide import ExitRules, compute_lot_step
+from propbot.domain.clock import Clock
+from propbot.domain.dialect import Dialect
+from propbot.domain.instruments import Endpoints, Fees, Instrument, Kind, VenueId
+from propbot.domain.money import ZERO, amount_text
+from propbot.domain.orders import AccountChanged, Fill, Funding, OrderReport, PrivateEvent
+from propbot.domain.pnl import PositionAccount
+from propbot.domain.status import Health, Metric
+from propbot.execution.blotter import Blotter
+from propbot.execution.bookkeeper import Bookkeeper
+from propbot.execution.executor import ExecutionRules, Executor, Stuck
+from propbot.execution.first_contact import Met
+from propbot.execution.gateway import VenueGateway
+from propbot.execution.reconcile import Reconciler, ReconResult, Verdict
+from propbot.execution.resolver import Resolver
+from propbot.execution.winddown import WindDown
+from propbot.feeds.public import FeedHealth
+from propbot.guards.clock_skew import ClockSkewGuard
+from propbot.guards.feed_stale import FeedStaleGuard
+from propbot.guards.hedge import HedgeGuard
+from propbot.guards.ledger import LedgerGuard, LedgerSeen
+from propbot.guards.recon import ReconGuard, ReconSeen
+from propbot.guards.watch import Finding, Guard, Watch
+from propbot.kit.crash import CrashPoints
+from propbot.kit.disk import OpenSqlite
+from propbot.kit.ids import Ids, is_ours
+from propbot.kit.level import Level
+from propbot.kit.net import Network
+from propbot.kit.switch import Switch
+from propbot.kit.threads import OpenWorker
+from propbot.kit.trace import Trace
+from propbot.ledger.store import Ledger
+from propbot.pipeline import Pipeline, TradeRules, TradingMarket
+from propbot.risk.limits import Limits
+from propbot.settings import Settings
+from propbot.spread.reference import MovingBasis
+from propbot.status.board import Board
+
+GUARD_GROUP = "guards"
+DEFAULT_LOT_STEP = Decimal("0.001")
+"""What counts as exposure before any instrument is known."""
+
+
+@frozen
+class Seams:
+    """Everything that a simulation replaces."""
+
+    network: Network
+    clock: Clock
+    rng: random.Random
+    open_worker: OpenWorker
+    open_sqlite: OpenSqlite
+    trace: Trace
+    crash: CrashPoints
+
+
+@frozen
+class VenueConfig:
+    """One loop venue: where it answers, whose keys, its language."""
+
+    endpoints: Endpoints
+    dialect: Dialect
+
+
+@frozen
+class ServiceConfig:
+    settings: Settings
+    venues: Mapping[VenueId, VenueConfig]
+    data_dir: Path
+
+
+@define
+class VenueLink:
+    """What is known of the connection to one venue; written by its tasks, read by everyone."""
+
+    met: Met | None = None
+    meeting_error: str = "not met yet"
+    feed: FeedHealth = field(factory=FeedHealth)
+    private_up: bool = False
+    private_reason: str = "not connected yet"
+    access_refused: str = ""
+
+
+def split_pair(pair: str) -> tuple[str, str]:
+    """(base, quote) of a symbol; ValueError for a quote that we don't trade against."""
+    for quote in ("USDT", "USDC", "FDUSD", "BTC", "ETH"):
+        if pair.endswith(quote) and len(pair) > len(quote):
+            return pair[: -len(quote)], quote
+    raise ValueError(f"can't tell base and quote of {pair}")
+
+
+@define(eq=False)
+class Service:
+    """All parts. Methods here are the joints between them: callbacks, and views that more than one part needs."""
+
+    config: ServiceConfig
+    seams: Seams
+    ledger: Ledger
+    gateways: Mapping[VenueId, VenueGateway]
+    board: Board
+    journal: Journal
+    modes: ModeKeeper
+    market: TradingMarket
+    instruments: dict[VenueId, Instrument]
+    fees: dict[VenueId, Fees]
+    baselines: dict[tuple[VenueId, str], Decimal]
+    first_trade_ids: dict[VenueId, int]
+    basis: MovingBasis
+    blotter: Blotter
+    links: dict[VenueId, VenueLink]
+    base: str
+    quote: str
+    started_mono_s: float
+    drain_timeout_s: float
+    # set in `assemble`, since they call back into the joints below
+    bookkeeper: Bookkeeper = field(init=False)
+    executor: Executor = field(init=False)
+    resolver: Resolver = field(init=False)
+    reconciler: Reconciler = field(init=False)
+    winddown: WindDown = field(init=False)
+    pipeline: Pipeline = field(init=False)
+    watches: dict[str, Watch] = field(factory=dict, init=False)
+
+    @property
+    def pair(self) -> str:
+        return self.config.settings.trading.pair
+
+    @property
+    def venues(self) -> tuple[VenueId, ...]:
+        return tuple(self.config.venues)
+
+    # --- views that several parts need
+
+    def lot_step(self) -> Decimal:
+        return compute_lot_step(tuple(self.instruments.values())) if self.instruments else DEFAULT_LOT_STEP
+
+    def exposed(self) -> bool:
+        return abs(self.blotter.exposure()) >= self.lot_step()
+
+    def free_balances(self) -> Mapping[tuple[VenueId, str], Decimal]:
+        """What the ledger says that each account can spend: baseline plus what our fills did."""
+        free: dict[tuple[VenueId, str], Decimal] = {}
+        for venue, account in self.blotter.accounts.items():
+            free[(venue, self.quote)] = self.baselines.get((venue, self.quote), ZERO) + account.quote_change
+            if account.kind is Kind.SPOT:
+                free[(venue, self.base)] = self.baselines.get((venue, self.base), ZERO) + account.qty
+        return free
+
+    def unusable(self, venue: VenueId) -> str | None:
+        """Why `venue` can't be traded on now, beyond its book."""
+        link = self.links[venue]
+        if link.access_refused:
+            return f"{venue} refuses our key: {link.access_refused}"
+        if link.met is None:
+            return f"{venue}: {link.meeting_error}"
+        if not self.instruments[venue].tradable:
+            return f"{venue}: {self.pair} is {self.instruments[venue].status}"
+        if not link.feed.connected:
+            return f"{venue}: market data is not connected"
+        if not link.private_up:
+            return f"{venue}: private stream is down: {link.private_reason}"
+        pause_s = self.gateways[venue].paused_until_mono_s - self.seams.clock.mono_s()
+        if pause_s > 0:
+            return f"{venue}: paused by the venue for {pause_s:.1f} s more"
+        return self._unreconciled(venue)
+
+    def _unreconciled(self, venue: VenueId) -> str | None:
+        last = self.reconciler.state[venue].last
+        if last is None:
+            return f"{venue}: not reconciled yet"
+        if last.verdict is Verdict.DIFFERS:
+            return "; ".join(last.differences)
+        if last.verdict is Verdict.UNREACHABLE:
+            return f"{venue}: can't be reconciled: {last.detail}"
+        return None
+
+    def book_ages_s(self) -> Mapping[str, float | None]:
+        now = self.seams.clock.mono_s()
+        return {
+            venue: now - book.last_frame_mono_s if book.synced else None for venue, book in self.market.books.items()
+        }
+
+    def recon_seen(self) -> Mapping[str, ReconSeen | None]:
+        now = self.seams.clock.mono_s()
+        seen: dict[str, ReconSeen | None] = {}
+        for venue, state in self.reconciler.state.items():
+            last = state.last
+            age_s = None if state.last_agreed_mono_s is None else now - state.last_agreed_mono_s
+            seen[venue] = None if last is None else ReconSeen(
+                str(last.verdict), last.differences, last.detail, state.differed_in_a_row, state.agreed_in_a_row,
+                age_s, last.foreign_orders,
+            )
+        return seen
+
+    def ledger_seen(self) -> LedgerSeen:
+        health = self.ledger.health
+        last_ms = None if health.last_write_s is None else health.last_write_s * 1000
+        return LedgerSeen(health.failed, self.ledger.waiting_s, last_ms)
+
+    def blockers(self) -> Sequence[str]:
+        """Why HOLD can't be left now."""
+        for watch in self.watches.values():
+            watch.look()
+        return [watch.blocker for watch in self.watches.values() if watch.blocker is not None]
+
+    # --- what happens: callbacks, all synchronous
+
+    def enter_hold(self, reason: str, source: str) -> None:
+        self.modes.hold(reason, source)
+
+    def trip(self, reason: str, source: str) -> None:
+        """A guard tripped."""
+        self.modes.hold(reason, source)
+        guard = source.partition(":")[2]
+        self.board.open_incident("P0", "guard_trip", guard, reason)
+        self.journal.say("ERROR", "guard_trip", reason, source=source)
+
+    def task_ended(self, name: str, error: BaseException | None, story: str) -> None:
+        """An engine task failed or returned: HOLD, never silence."""
+        self.modes.hold(f"task {name} ended: {story}", f"crash:{name}")
+        self.board.put(f"task:{name}", name, "tasks", Health.ERROR, story)
+        self.board.open_incident("P0", "crash", f"task:{name}", f"task {name} ended: {story}")
+        self.journal.say("ERROR", "crash", f"task {name} ended: {story}", source=f"crash:{name}")
+
+    def session_failed(self, name: str, error: BaseException, story: str) -> None:
+        """A supervised session ended; it is started again."""
+        self.journal.say("WARN", "session", f"{name}: {story}; it is started again", source=name)
+
+    def on_stuck(self, stuck: Stuck) -> None:
+        reason = f"lot {stuck.lot_id} has a naked {amount_text(stuck.exposure)} {self.base}: {stuck.reason}"
+        self.trip(reason, "guard:hedge")
+
+    def on_ledger_failure(self, story: str) -> None:
+        self.trip(f"the ledger can't be written: {story}", "guard:ledger")
+
+    def on_access_refused(self, venue: VenueId, story: str) -> None:
+        self.links[venue].access_refused = story
+        self.trip(f"{venue} refuses our key: {story}", "guard:preflight")
+
+    def on_drained(self) -> None:
+        self.modes.hold("drained: flat, no lot is open", "operator:drain")
+        self.journal.say("INFO", "drained", "drained: flat, no lot is open")
+
+    def on_foreign_fills(self, fills: Sequence[Fill]) -> None:
+        for fill in fills:
+            text = (
+                f"foreign trade: {fill.venue} {fill.symbol} {fill.side} {amount_text(fill.qty)}"
+                f" at {amount_text(fill.price)}"
+            )
+            self.journal.say("ERROR", "foreign_fill", text, venue=fill.venue, symbol=fill.symbol)
+        self.reconciler.note_foreign(fills)
+
+    def on_private_event(self, venue: VenueId, event: PrivateEvent) -> None:
+        match event:
+            case OrderReport():
+                known = self.blotter.observe_report(event)
+                if not known and not is_ours(event.client_order_id) and event.fills:
+                    self.reconciler.note_foreign(event.fills)
+                self.pipeline.wake()
+            case Funding():
+                self.blotter.observe_funding(event)
+            case AccountChanged():
+                pass  # `cw` is no available balance, and a change that no fill explains shows in reconciliation
+            case _:
+                pass  # ready and ended are the session's own business
+
+    def on_private_up(self, venue: VenueId) -> None:
+        link = self.links[venue]
+        link.private_up, link.private_reason = True, ""
+        self.reconciler.look_now()
+        self.pipeline.wake()
+
+    def on_private_down(self, venue: VenueId, reason: str) -> None:
+        link = self.links[venue]
+        link.private_up, link.private_reason = False, reason
+
+    def on_recon(self, result: ReconResult) -> None:
+        if result.verdict is Verdict.DIFFERS:
+            self.journal.say("WARN", "recon", "; ".join(result.differences), venue=result.venue)
+        recon = self.watches.get("recon")
+        if recon is not None:
+            recon.look()
+        self.pipeline.wake()
+
+    def report_guard(self, id: str, title: str, finding: Finding) -> None:
+        self.board.put(id, title, GUARD_GROUP, finding.health, finding.summary, finding.metrics, severity="P0")
+
+    def mark_met(self, venue: VenueId, met: Met) -> None:
+        """The venue answered for the first time in this life."""
+        self.links[venue].met = met
+        self.links[venue].access_refused = ""
+        self.instruments[venue] = met.instrument
+        for asset, qty in met.baselines.items():
+            self.baselines[(venue, asset)] = qty
+        if met.first_trade_id is not None:
+            self.first_trade_ids[venue] = met.first_trade_id
+        self.fees[venue] = met.fees  # last: the pipeline begins when it knows every venue's fees
+
+    # --- the status page's own lines
+
+    def report_components(self) -> None:
+        view = self.modes.view
+        if view.hold is not None:
+            self.board.put("mode", "Mode", "engine", Health.HOLD, view.hold.line())
+        else:
+            self.board.put("mode", "Mode", "engine", Health.OK, str(view.mode))
+        self._report_loop(view)
+        for venue in self.venues:
+            self._report_venue(venue)
+
+    def _report_loop(self, view: ModeView) -> None:
+        why_not = self.pipeline.why_not if not self.modes.switch.halted else "the execution scope does not exist"
+        usable = [v for v in self.venues if self.unusable(v) is None and self.market.distrust(v) is None]
+        few = len(usable) < 2
+        metrics: dict[str, Metric] = {
+            "lots_open": len(self.blotter.lots), "decisions": self.pipeline.decisions, "usable_venues": len(usable),
+            "reference_bps": None if self.basis.value_bps is None else round(self.basis.value_bps, 3),
+        }
+        summary = f"{len(usable)} of {len(self.venues)} venues usable; {why_not or 'trading'}"
+        health = Health.HOLD if view.hold is not None else Health.WARN if few else Health.OK
+        self.board.put("loop", "Spread loop", "engine", health, summary, metrics)
+
+    def _report_venue(self, venue: VenueId) -> None:
+        link, book, gateway = self.links[venue], self.market.books[venue], self.gateways[venue]
+        problem = self.unusable(venue) or self.market.distrust(venue)
+        age = self.book_ages_s()[venue]
+        metrics: dict[str, Metric] = {
+            "book_age_s": None if age is None else round(age, 3), "resyncs": book.resyncs,
+            "frames": link.feed.frames, "malformed": link.feed.malformed,
+            "clock_offset_ms": None if gateway.offset_ms is None else round(gateway.offset_ms, 1),
+        }
+        health = Health.OK if problem is None else Health.WARN
+        self.board.put(f"venue:{venue}", venue, "venues", health, problem or "connected, synchronised, reconciled", metrics)
+
+
+def assemble(
+    config: ServiceConfig,
+    seams: Seams,
+    ledger: Ledger,
+    gateways: Mapping[VenueId, VenueGateway],
+    start: ModeView,
+) -> Service:
+    """Put the parts together; nothing runs yet, nothing was asked."""
+    settings = config.settings
+    base, quote = split_pair(settings.trading.pair)
+    clock = seams.clock
+    switch = Switch()
+    modes = ModeKeeper(
+        Level(start), switch, ModeRules(settings.start.hold_exit, settings.start.hedge_deadline_s), clock, seams.trace
+    )
+    instruments: dict[VenueId, Instrument] = {}
+    fees: dict[VenueId, Fees] = {}
+    books = {venue: OrderBook(venue, settings.trading.pair) for venue in config.venues}
+    market = TradingMarket(books, instruments, fees, clock, settings.risk.max_book_age_s)
+    accounts = {
+        venue: PositionAccount(venue, settings.trading.pair, each.dialect.kind, base, quote)
+        for venue, each in config.venues.items()
+    }
+    service = Service(
+        config, seams, ledger, gateways, Board(clock), Journal(), modes, market, instruments, fees, {}, {},
+        MovingBasis(settings.trading.basis_halflife_s, settings.trading.basis_warmup_s),
+        Blotter(accounts, clock, seams.trace), {venue: VenueLink() for venue in config.venues}, base, quote,
+        trio.current_time(), settings.start.drain_timeout_s,
+    )
+    _join_execution(service)
+    _join_pipeline(service)
+    _join_guards(service)
+    modes.blockers = service.blockers
+    return service
+
+
+def _join_execution(service: Service) -> None:
+    seams, settings = service.seams, service.config.settings
+    ids = Ids(seams.clock, seams.rng)
+    service.bookkeeper = Bookkeeper(
+        service.blotter, service.ledger, service.gateways, seams.crash, seams.trace, service.on_foreign_fills,
+        service.on_ledger_failure,
+    )
+    rules = ExecutionRules(
+        settings.trading.max_slippage_bps, max(settings.trading.stop_bps, settings.trading.max_slippage_bps),
+        settings.start.hedge_deadline_s,
+    )
+    service.executor = Executor(
+        service.gateways, service.ledger, service.blotter, service.market, service.modes.gate_state,
+        service.on_access_refused, rules, ids, seams.clock, seams.trace, seams.crash,
+    )
+    service.reconciler = Reconciler(
+        service.blotter, service.ledger, service.gateways, service.instruments, service.baselines,
+        service.first_trade_ids, lambda: service.bookkeeper.idle, seams.clock, seams.trace,
+        settings.risk.recon_interval_s, service.on_recon,
+    )
+    service.resolver = Resolver(
+        service.blotter, service.gateways, service.reconciler.check, seams.clock, seams.trace
+    )
+    service.winddown = WindDown(
+        service.blotter, service.executor, service.gateways, service.pair, seams.clock, seams.trace,
+        service.on_stuck, service.on_ledger_failure, service.modes.note_cancel,
+    )
+
+
+def _join_pipeline(service: Service) -> None:
+    trading, risk = service.config.settings.trading, service.config.settings.risk
+    rules = TradeRules(
+        order_notional=trading.order_notional_usdt,
+        min_spread_bps=trading.min_spread_bps,
+        max_slippage_bps=trading.max_slippage_bps,
+        expected_slippage_bps=trading.expected_slippage_bps,
+        exits=ExitRules(trading.exit_edge_bps, trading.stop_bps, trading.max_spread_age_s),
+        poll_interval_s=trading.poll_interval_s,
+        moving_reference=_moves(trading.reference, service.config),
+    )
+    limits = Limits(
+        trading.order_notional_usdt, risk.max_position_usdt_of(trading.pair), risk.max_total_notional_usdt,
+        risk.max_open_orders,
+    )
+    service.pipeline = Pipeline(
+        service.pair, service.venues, service.market, service.basis, rules, limits, service.blotter,
+        service.executor, service.modes.gate_state, service.unusable, service.free_balances, service.on_stuck,
+        service.on_drained, service.seams.clock, service.executor.ids, service.seams.trace,
+    )
+
+
+def _moves(reference: str, config: ServiceConfig) -> bool:
+    """auto: zero between equal instruments, a moving basis between unlike ones."""
+    if reference == "auto":
+        return len({each.dialect.kind for each in config.venues.values()}) > 1
+    return reference == "moving"
+
+
+def _join_guards(service: Service) -> None:
+    mono_s = service.seams.clock.mono_s
+    guards: tuple[Guard, ...] = (
+        ReconGuard(service.recon_seen),
+        FeedStaleGuard(service.book_ages_s, service.exposed, mono_s, service.config.settings.risk.max_book_age_s),
+        HedgeGuard(
+            service.blotter.exposure, service.lot_step, service.base, mono_s,
+            service.config.settings.start.hedge_deadline_s,
+        ),
+        LedgerGuard(service.ledger_seen),
+        ClockSkewGuard(lambda: {venue: gateway.offset_ms for venue, gateway in service.gateways.items()}, mono_s),
+    )
+    service.watches = {guard.id: Watch(guard, service.trip, service.report_guard) for guard in guards}
+
+

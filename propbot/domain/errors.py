@@ -4,6 +4,7 @@
     ├─ SettingsError             exit 1, every problem at once
     ├─ DataDirectoryBusy         exit 3
     ├─ LedgerError               HOLD: what can't be recorded isn't traded
+    │  └─ TransitionRefused      an order's recorded outcome contradicts the new one; trying again never heals it
     ├─ RecordingError            file and line of a bad recording
     └─ VenueError
        ├─ VenueRetry             nothing was executed; the same question may be asked again after `retry_after_s`
@@ -42,6 +43,10 @@ class DataDirectoryBusy(PropBotError):
 
 class LedgerError(PropBotError):
     """The ledger could not record or read."""
+
+
+class TransitionRefused(LedgerError):
+    """An order cannot go from where it is to where it was asked to go; nothing was written."""
 
 
 class RecordingError(PropBotError):

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 import trio
 from attrs import define, field
 
-from propbot.domain.errors import LedgerError, VenueError
+from propbot.domain.errors import LedgerError, TransitionRefused, VenueError
 from propbot.domain.instruments import VenueId
 from propbot.domain.money import amount_text
 from propbot.domain.orders import Fill
@@ -53,6 +53,9 @@ class Bookkeeper:
         while True:
             try:
                 await self._write(item)
+            except TransitionRefused as error:
+                self.on_ledger_failure(f"two outcomes for one order: {error}")
+                return
             except LedgerError as error:
                 self.on_ledger_failure(str(error))
                 await trio.sleep(retry_s)

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from propbot.ledger.reads import EventFilter, Page
 from propbot.ledger.store import Health, Ledger, open_ledger
-from propbot.ledger.transitions import TransitionRefused
 from propbot.ledger.writes import Booked
 
-__all__ = ["Booked", "EventFilter", "Health", "Ledger", "Page", "TransitionRefused", "open_ledger"]
+__all__ = ["Booked", "EventFilter", "Health", "Ledger", "Page", "open_ledger"]

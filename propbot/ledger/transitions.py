@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from enum import Enum, auto
 
-from propbot.domain.errors import LedgerError
+from propbot.domain.errors import TransitionRefused
 from propbot.domain.orders import OrderState
 
 _ENDS_AT_VENUE = frozenset({OrderState.FILLED, OrderState.PARTIAL, OrderState.CANCELED, OrderState.REJECTED})
@@ -21,10 +21,6 @@ NEXT_STATES: dict[OrderState, frozenset[OrderState]] = {
     OrderState.WORKING: _ENDS_AT_VENUE | {OrderState.UNKNOWN},
     **dict.fromkeys(_ENDS, frozenset()),
 }
-
-
-class TransitionRefused(LedgerError):
-    """An order cannot go from where it is to where it was asked to go; nothing was written."""
 
 
 class Step(Enum):

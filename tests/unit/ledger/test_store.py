@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from propbot.domain.errors import LedgerError
+from propbot.domain.errors import LedgerError, TransitionRefused
 from propbot.domain.instruments import BINANCE_SPOT, BINANCE_UM
 from propbot.domain.lots import LotState
 from propbot.domain.orders import Funding, OrderState, Purpose, Side, TimeInForce
 from propbot.kit.crash import CrashPoints
-from propbot.ledger import Ledger, TransitionRefused
+from propbot.ledger import Ledger
 
 
 async def test_an_intent_brings_its_orders_and_its_lot(ledger: Ledger, make: Any) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from propbot.domain.errors import TransitionRefused
 from propbot.domain.orders import OrderState
-from propbot.ledger.transitions import NEXT_STATES, Step, TransitionRefused, judge_transition
+from propbot.ledger.transitions import NEXT_STATES, Step, judge_transition
 
 S = OrderState
 TERMINAL = [state for state in S if state.terminal]

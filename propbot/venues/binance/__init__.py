@@ -1,0 +1,1 @@
+"""What Binance's two markets share: signing, error codes, filters, stream frames, orders."""

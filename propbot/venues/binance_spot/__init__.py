@@ -1,0 +1,7 @@
+"""Binance spot."""
+
+from __future__ import annotations
+
+from propbot.venues.binance_spot.dialect import BinanceSpot
+
+__all__ = ["BinanceSpot"]

@@ -1,0 +1,82 @@
+"""One side of an order book: levels by price, best first, in the venue's own text.
+
+Prices are kept as float keys beside the text: float of a price text is unique up to 15 digits, compares in a tenth of
+a Decimal's time, and is enough to sort and to screen. Whoever decides takes the text.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Iterator
+from math import inf
+
+from propbot.domain.market import PriceLevel
+
+LEVELS_MAX = 20_000
+"""A venue's whole book is smaller; beyond it the worst tenth is forgotten (and is then unknown, like the rest)."""
+
+
+class Ladder:
+    """Levels of one side. `sign` is +1 for bids and −1 for asks, so that the best key is always the greatest."""
+
+    __slots__ = ("keys", "known_key", "levels", "sign")
+
+    def __init__(self, sign: int, levels: Iterable[PriceLevel] = ()) -> None:
+        self.sign = sign
+        self.levels: dict[float, PriceLevel] = {}
+        self.keys: list[float] = []
+        """Sorted, best last."""
+        for level in levels:
+            self.put(level)
+        self.known_key = self.keys[0] if self.keys else -inf
+        """From here to the best every level is known: the range of the snapshot that this was built on."""
+
+    def put(self, level: PriceLevel) -> None:
+        """Set a level's absolute quantity; zero deletes it. ValueError for what is no price or no quantity."""
+        price, qty = float(level[0]), float(level[1])
+        if not (0.0 < price < inf and 0.0 <= qty < inf):
+            raise ValueError(f"not a level: {level!r}")
+        key = price * self.sign
+        if qty == 0.0:
+            if self.levels.pop(key, None) is not None:  # deletes of levels that we don't know are normal
+                del self.keys[bisect_left(self.keys, key)]
+            return
+        if key not in self.levels:
+            insort(self.keys, key)
+        self.levels[key] = level
+        if len(self.keys) > LEVELS_MAX:
+            self._forget_worst(LEVELS_MAX // 10)
+
+    def _forget_worst(self, count: int) -> None:
+        for key in self.keys[:count]:
+            del self.levels[key]
+        del self.keys[:count]
+        self.known_key = max(self.known_key, self.keys[0])
+
+    @property
+    def best(self) -> float:
+        """The best price; 0.0 without bids, infinity without asks."""
+        if self.keys:
+            return self.keys[-1] * self.sign
+        return 0.0 if self.sign > 0 else inf
+
+    def walk(self, top: PriceLevel | None = None) -> Iterator[PriceLevel]:
+        """Levels from best to worst. With `top`, it comes first, and what is as good or better is skipped."""
+        keys, levels = self.keys, self.levels
+        index = len(keys)
+        if top is not None:
+            yield top
+            index = bisect_left(keys, float(top[0]) * self.sign)
+        while index:
+            index -= 1
+            yield levels[keys[index]]
+
+    def agrees_with(self, other: Ladder) -> bool:
+        """Whether both have the same levels wherever both know all of them."""
+        bound = max(self.known_key, other.known_key)
+        mine, theirs = self._quantities(bound), other._quantities(bound)
+        return mine == theirs
+
+    def _quantities(self, bound: float) -> list[tuple[float, float]]:
+        known = self.keys[bisect_left(self.keys, bound) :]
+        return [(key, float(self.levels[key][1])) for key in known]

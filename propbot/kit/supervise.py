@@ -39,6 +39,14 @@ def describe(error: BaseException) -> str:
 
 
 
+def leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    """The errors of a group of groups, flat."""
+    found: list[BaseException] = []
+    for part in group.exceptions:
+        found += leaves(part) if isinstance(part, BaseExceptionGroup) else [part]
+    return found
+
+
 async def run_restarting(
     name: str,
     session: Callable[[Backoff], Awaitable[None]],
@@ -73,8 +81,15 @@ async def run_reporting_crash(name: str, fn: AsyncFn, *, on_crash: Callable[[str
 
 
 async def run_shielding_others(fn: AsyncFn, *, on_error: Callable[[BaseException], None]) -> None:
-    """Run one client's task so that nothing it raises reaches its siblings; Cancelled passes."""
+    """Run one client's task so that nothing it raises reaches its siblings; Cancelled passes, also out of a group that
+    holds both: what a client's task raises while it is being cancelled is no crash of the server."""
     try:
         await fn()
     except Exception as error:
         on_error(error)
+    except BaseExceptionGroup as group:
+        errors, rest = group.split(Exception)
+        if errors is not None:
+            on_error(errors)
+        if rest is not None:
+            raise rest from None

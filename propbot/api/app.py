@@ -1,0 +1,37 @@
+"""The API as one ASGI application, made from a desk. It holds no state of its own and starts nothing."""
+
+from __future__ import annotations
+
+from quart import Response
+from quart_trio import QuartTrio
+
+from propbot.api.auth import Auth, install_auth
+from propbot.api.control import control_routes
+from propbot.api.docs import OPEN_ENDPOINTS, install_docs
+from propbot.api.lists import list_routes
+from propbot.api.looks import look_routes
+from propbot.api.replies import install_error_replies
+from propbot.status.desk import Desk
+
+BODY_BYTES_MAX = 64 * 1024
+BODY_S_MAX = 10
+
+
+def make_api(desk: Desk, *, auth: Auth) -> QuartTrio:
+    """Every path of the REST contract. Served by `server.run_api`, or called in memory by tests and simulations."""
+    app = QuartTrio("propbot.api", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES_MAX
+    app.config["BODY_TIMEOUT"] = BODY_S_MAX
+    install_error_replies(app)
+    install_auth(app, auth, open_endpoints={"looks.healthz", *OPEN_ENDPOINTS})
+    for routes in (look_routes(desk), list_routes(desk), control_routes(desk)):
+        app.register_blueprint(routes)
+    install_docs(app, desk.version, with_token=not auth.off)
+    app.after_request(_harden)
+    return app
+
+
+async def _harden(response: Response) -> Response:
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers["Cache-Control"] = "no-store"
+    return response

@@ -1,0 +1,83 @@
+"""What operators send, as pydantic models: strict, every bound stated once, nothing unknown taken.
+
+The PATCH body is validated by its model; the query models only document (`query` reads them, to name a bad one).
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic.json_schema import SkipJsonSchema
+
+REASON_MAX = 200
+VENUES_MAX = 8
+
+
+class Input(BaseModel):
+    """From operators: strict, and nothing unknown."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+def _exact(given: object) -> Decimal:
+    """A JSON number, as written; not a string, not a boolean."""
+    if isinstance(given, bool) or not isinstance(given, int | Decimal):
+        raise ValueError("Input should be a number")
+    return Decimal(given)
+
+
+def _bounded(low: float, high: float) -> Any:
+    return WithJsonSchema({"type": "number", "minimum": low, "maximum": high})
+
+
+def _each_once(venues: list[str]) -> list[str]:
+    if len(set(venues)) < len(venues):
+        raise ValueError("a venue is named twice")
+    return venues
+
+
+Notional = Annotated[Decimal, BeforeValidator(_exact), Field(ge=1, le=1_000_000), _bounded(1, 1_000_000)]
+Spread = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0, le=100), _bounded(0, 100)]
+Slippage = Annotated[Decimal, BeforeValidator(_exact), Field(ge=0, le=50), _bounded(0, 50)]
+PollInterval = Annotated[Decimal, BeforeValidator(_exact), Field(ge=Decimal("0.05"), le=60), _bounded(0.05, 60)]
+DrainTimeout = Annotated[Decimal, BeforeValidator(_exact), Field(ge=1, le=3600), _bounded(1, 3600)]
+Pair = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{5,20}$")]
+VenueName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=40)]
+Venues = Annotated[list[VenueName], Field(min_length=1, max_length=VENUES_MAX), BeforeValidator(_each_once)]
+ModeName = Literal["RUN", "DRAIN", "HOLD"]
+Absent = SkipJsonSchema[None]
+"""A field that was not given; null itself is refused before a model sees it."""
+
+
+class ControlBody(Input):
+    """What PATCH /api/ui/control takes: any subset."""
+
+    mode: ModeName | Absent = None
+    reason: Annotated[str, StringConstraints(max_length=REASON_MAX)] | Absent = None
+    safe_mode: bool | Absent = None
+    dry_run_only: bool | Absent = None
+    order_notional_usdt: Notional | Absent = None
+    min_spread_bps: Spread | Absent = None
+    max_slippage_bps: Slippage | Absent = None
+    poll_interval_sec: PollInterval | Absent = None
+    loop_pair: Pair | Absent = None
+    loop_venues: Venues | Absent = None
+    drain_timeout_sec: DrainTimeout | Absent = None
+
+
+class PageArgs(Input):
+    """Of every list."""
+
+    limit: Annotated[int, Field(ge=1, le=1000)] | Absent = None
+    cursor: str | Absent = None
+
+
+class EventArgs(PageArgs):
+    since: str | Absent = None
+    until: str | Absent = None
+    level: str | Absent = None
+    kind: str | Absent = None
+    venue: str | Absent = None
+    symbol: str | Absent = None

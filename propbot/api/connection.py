@@ -1,0 +1,122 @@
+"""One client's connection: hypercorn's HTTP/1.1 on a Trio stream, with what hypercorn 0.18 lacks made good.
+
+Measured in November 2026 (hypercorn issue 225, and fuzzing): one websocket upgrade with a trailing byte, or one
+`Upgrade: h2c` with a bad HTTP2-Settings header, ends a whole hypercorn process. So here
+- there is no other protocol to switch to: upgrades are ignored, as HTTP allows, and the HTTP/2 preface is refused;
+- whatever a connection raises stays its own, and its stream is closed by force;
+- no write waits for ever: hypercorn shields writes, so a client that stops reading would hold up a shutdown.
+
+This subclasses parts of hypercorn that are no public interface: that is why its version is pinned.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, cast
+
+import h11
+import trio
+from hypercorn.config import Config
+from hypercorn.events import Closed, Event, RawData
+from hypercorn.protocol.events import Request
+from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
+from hypercorn.protocol.http_stream import HTTPStream
+from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import AppWrapper, ConnectionState, LifespanState
+
+from propbot.kit.supervise import describe, run_shielding_others
+
+WRITE_S_MAX = 10.0
+
+log = logging.getLogger(__name__)
+
+
+class RefusedRequest(Exception):
+    """Answered with an error status; the connection ends."""
+
+
+class Http1Only(H11Protocol):
+    """HTTP/1.1 and nothing that one could upgrade to."""
+
+    async def _check_protocol(self, event: h11.Request) -> None:
+        if event.http_version not in (b"1.0", b"1.1"):
+            await self._refuse(505, f"HTTP/{event.http_version.decode('ascii', 'replace')}")
+        if not event.target.isascii():
+            await self._refuse(400, "a target that is not ASCII")
+
+    async def _create_stream(self, request: h11.Request) -> None:
+        self.stream = HTTPStream(
+            self.app,
+            self.config,
+            self.context,
+            self.task_group,
+            self.ssl,
+            self.client,
+            self.server,
+            self.stream_send,
+            STREAM_ID,
+        )
+        await self.stream.handle(
+            Request(
+                stream_id=STREAM_ID,
+                headers=list(request.headers),
+                http_version=request.http_version.decode("ascii"),
+                method=request.method.decode("ascii").upper(),
+                raw_path=request.target,
+                state=self.connection_state,
+            )
+        )
+        self.keep_alive_requests += 1
+        await self.context.mark_request()
+
+    async def _refuse(self, status: int, what: str) -> None:
+        await self._send_error_response(status)
+        raise RefusedRequest(f"{status}: {what}")
+
+
+class Connection(TCPServer):
+    """`await`ed by Trio's listener: from the accepted stream to its end. Raises nothing but Cancelled."""
+
+    def __init__(
+        self, app: AppWrapper, config: Config, context: WorkerContext, stream: trio.SocketStream
+    ) -> None:
+        # annotated as if every stream were TLS; it looks for itself
+        super().__init__(app, config, context, ConnectionState(LifespanState()), cast(Any, stream))
+
+    async def run(self) -> None:
+        try:
+            await run_shielding_others(super().run, on_error=_note_end)
+        finally:
+            await trio.aclose_forcefully(self.stream)
+
+    async def protocol_send(self, event: Event) -> None:
+        if not isinstance(event, RawData):
+            await super().protocol_send(event)
+            return
+        async with self.send_lock:
+            try:
+                with trio.fail_after(WRITE_S_MAX, shield=True):
+                    await self.stream.send_all(event.data)
+            except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+                await trio.aclose_forcefully(self.stream)
+                await self.protocol.handle(Closed())
+
+    async def _read_data(self) -> None:
+        made = self.protocol  # by TCPServer.run, which leaves no choice of the protocol
+        made.protocol = Http1Only(
+            made.app,
+            made.config,
+            made.context,
+            made.task_group,
+            made.state,
+            made.ssl,
+            made.client,
+            made.server,
+            made.send,
+        )
+        await super()._read_data()
+
+
+def _note_end(error: BaseException) -> None:
+    log.info("a client's connection was ended: %s", describe(error))

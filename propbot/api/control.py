@@ -1,0 +1,179 @@
+"""PATCH /api/ui/control: the one way to change anything over the API.
+
+A HOLD comes first: it is entered as soon as the body can be read at all, synchronously, before anything else in it is
+looked at, and whatever becomes of the rest. The rest is all or nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import trio
+from attrs import frozen
+from pydantic import ValidationError
+from quart import Blueprint, Response, g, request
+from quart_schema import document_request, document_response
+
+from propbot.api import models, present
+from propbot.api.bodies import REASON_MAX, ControlBody
+from propbot.api.replies import ApiError, json_reply
+from propbot.api.strict_json import Body, read_body
+from propbot.domain.errors import LedgerError
+from propbot.domain.instruments import VenueId
+from propbot.domain.mode import Mode
+from propbot.status.desk import Change, Conflict, ControlOutcome, ControlPatch, Desk, Done, Forbidden, Pending, Unusable
+
+IGNORED_FIELDS = {"pair": "loop_pair", "venues": "loop_venues"}
+"""Names of an older release. The runbook promises that they are ignored; what is meant by them today."""
+APPLY_S_MAX = 2.0
+"""Shielded from the client's going away, so that a change is never half waited for; and bounded, for a hung disk."""
+
+
+@frozen
+class EnteredHold:
+    before: Mode
+
+
+def control_routes(desk: Desk) -> Blueprint:
+    routes = Blueprint("control", __name__)
+
+    @routes.patch("/api/ui/control")
+    @document_request(ControlBody)
+    @document_response(models.ControlAnswer)
+    @document_response(models.PendingAnswer, 202)
+    @document_response(models.ErrorAnswer, 403)
+    @document_response(models.ErrorAnswer, 409)
+    @document_response(models.ErrorAnswer, 422)
+    async def change_control() -> Response:
+        """Change mode, flags or parameters: any subset, all or nothing; but a HOLD always takes effect."""
+        if request.mimetype != "application/json":
+            raise ApiError(415, "the body must be sent as Content-Type: application/json")
+        raw = await request.get_data(cache=False)
+        assert isinstance(raw, bytes)
+        body = read_body(raw)
+        entered = _enter_hold(desk, body, g.operator)
+        try:
+            return await _change(desk, body, entered)
+        except ApiError as error:
+            raise _with_hold(error, entered) from None
+        except (LedgerError, trio.TooSlowError) as error:
+            raise _with_hold(_not_durable(error), entered) from None
+
+    return routes
+
+
+def _enter_hold(desk: Desk, body: Body, operator: str) -> EnteredHold | None:
+    """No checkpoint in here: from the decoded body to the HOLD in one step."""
+    if not body.says("mode", "HOLD"):
+        return None
+    reason = body.fields.get("reason")
+    said = reason.strip() if isinstance(reason, str) and len(reason) <= REASON_MAX else ""
+    exempt = body.says("safe_mode", True) or body.says("dry_run_only", True)
+    return EnteredHold(desk.enter_hold(said or f"asked for by {operator}", operator, winddown_exempt=exempt))
+
+
+async def _change(desk: Desk, body: Body, entered: EnteredHold | None) -> Response:
+    patch, ignored = _read_patch(body)
+    with trio.fail_after(APPLY_S_MAX, shield=True):
+        outcome = await desk.apply_control(patch, g.operator)
+    warnings = [f"{name} is ignored; the parameter is {IGNORED_FIELDS[name]}" for name in ignored]
+    return _reply(desk, outcome, ignored, warnings, entered)
+
+
+def _read_patch(body: Body) -> tuple[ControlPatch, list[str]]:
+    """What is asked for, and the ignored names; ApiError 422 that names every field that can't be taken."""
+    ignored = sorted({name for name, _ in body.pairs if name in IGNORED_FIELDS})
+    fields = {name: given for name, given in body.pairs if name not in IGNORED_FIELDS}
+    problems = {name: why for name, why in body.problems.items() if name not in IGNORED_FIELDS}
+    for name, given in fields.items():
+        if given is None:
+            problems.setdefault(name, "null is no value; leave the field out")
+    try:
+        asked = ControlBody.model_validate({name: given for name, given in fields.items() if name not in problems})
+    except ValidationError as error:
+        problems.update(_problems(error))
+    if problems:
+        said = "; ".join(f"{name}: {why}" for name, why in problems.items())
+        raise ApiError(422, f"nothing was changed: {said}", fields=problems)
+    return _patch(asked), ignored
+
+
+def _problems(error: ValidationError) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for item in error.errors(include_url=False, include_context=False, include_input=False):
+        name = str(item["loc"][0]) if item["loc"] else "body"
+        found.setdefault(name, "unknown field" if item["type"] == "extra_forbidden" else item["msg"])
+    return found
+
+
+def _patch(asked: ControlBody) -> ControlPatch:
+    return ControlPatch(
+        mode=None if asked.mode is None else Mode(asked.mode),
+        reason=(asked.reason or "").strip(),
+        safe_mode=asked.safe_mode,
+        dry_run_only=asked.dry_run_only,
+        order_notional_usdt=asked.order_notional_usdt,
+        min_spread_bps=asked.min_spread_bps,
+        max_slippage_bps=asked.max_slippage_bps,
+        poll_interval_sec=_float(asked.poll_interval_sec),
+        loop_pair=asked.loop_pair,
+        loop_venues=None if asked.loop_venues is None else tuple(VenueId(name) for name in asked.loop_venues),
+        drain_timeout_sec=_float(asked.drain_timeout_sec),
+    )
+
+
+def _float(number: Decimal | None) -> float | None:
+    return None if number is None else float(number)
+
+
+def _reply(
+    desk: Desk, outcome: ControlOutcome, ignored: list[str], warnings: list[str], entered: EnteredHold | None
+) -> Response:
+    match outcome:
+        case Done(changes=changes, warnings=more):
+            answer = {
+                "control": present.control(desk),
+                "changes": _changes(changes, entered),
+                "ignored_fields": ignored,
+                "warnings": [*warnings, *more],
+            }
+            return json_reply(answer)
+        case Pending(approval=approval):
+            answer = {
+                "status": "pending_approval",
+                "approval": dict(approval),
+                "ignored_fields": ignored,
+                "warnings": warnings,
+            }
+            return json_reply(answer, 202)
+        case Conflict(reasons=reasons):
+            raise ApiError(409, "not possible now: " + "; ".join(reasons), extra={"reasons": list(reasons)})
+        case Forbidden(message=message):
+            raise ApiError(403, message)
+        case Unusable(fields=fields):
+            said = "; ".join(f"{name}: {why}" for name, why in fields.items())
+            raise ApiError(422, f"nothing was changed: {said}", fields=fields)
+
+
+def _changes(changes: Mapping[str, Change], entered: EnteredHold | None) -> dict[str, Any]:
+    """The desk's, and the HOLD that was entered before it was asked."""
+    shown = {
+        name: {"old": present.setting(change.old), "new": present.setting(change.new)}
+        for name, change in changes.items()
+    }
+    if entered is not None and entered.before is not Mode.HOLD:
+        shown["mode"] = {"old": str(entered.before), "new": str(Mode.HOLD)}
+    return shown
+
+
+def _with_hold(error: ApiError, entered: EnteredHold | None) -> ApiError:
+    if entered is not None:
+        error.extra["hold"] = "entered"
+    return error
+
+
+def _not_durable(error: Exception) -> ApiError:
+    why = "no answer in time" if isinstance(error, trio.TooSlowError) else str(error)
+    return ApiError(503, f"the change could not be made durable ({why}); look at /api/ui/control-state")

@@ -1,0 +1,86 @@
+"""Query parameters of the lists: `limit`, `cursor` and, for events, the filters. A bad one is a 422 that names it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from attrs import frozen
+
+from propbot.api.replies import ApiError
+from propbot.status.desk import EventQuery
+
+LIMIT_MAX = 1000
+LIMIT_DEFAULT = 100
+CURSOR_DIGITS_MAX = 18
+TEXT_MAX = 100
+
+
+@frozen
+class PageQuery:
+    limit: int
+    cursor: str | None
+
+
+def read_page(args: Mapping[str, str]) -> PageQuery:
+    problems: dict[str, str] = {}
+    page = _page(args, problems)
+    _refuse(problems)
+    return page
+
+
+def read_events(args: Mapping[str, str]) -> tuple[PageQuery, EventQuery]:
+    problems: dict[str, str] = {}
+    page = _page(args, problems)
+    wanted = EventQuery(
+        since_ns=_time(args, "since", problems),
+        until_ns=_time(args, "until", problems),
+        level=_text(args, "level", problems),
+        kind=_text(args, "kind", problems),
+        venue=_text(args, "venue", problems),
+        symbol=_text(args, "symbol", problems),
+    )
+    _refuse(problems)
+    return page, wanted
+
+
+def _refuse(problems: dict[str, str]) -> None:
+    if problems:
+        raise ApiError(422, "; ".join(f"{name}: {why}" for name, why in problems.items()), fields=problems)
+
+
+def _page(args: Mapping[str, str], problems: dict[str, str]) -> PageQuery:
+    limit = args.get("limit", str(LIMIT_DEFAULT))
+    if not _digits(limit, 4) or not 1 <= int(limit) <= LIMIT_MAX:
+        problems["limit"] = f"a whole number, 1 to {LIMIT_MAX}"
+        limit = "1"
+    cursor = args.get("cursor")
+    if cursor is not None and not _digits(cursor, CURSOR_DIGITS_MAX):
+        problems["cursor"] = "not a cursor; take it from next_cursor of the page before"
+    return PageQuery(int(limit), cursor)
+
+
+def _digits(text: str, most: int) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= most
+
+
+def _time(args: Mapping[str, str], name: str, problems: dict[str, str]) -> int | None:
+    """Nanoseconds of an ISO 8601 time; without a zone it is UTC, like every time that leaves the service."""
+    text = args.get(name)
+    if text is None:
+        return None
+    try:
+        # a bare + in a URL arrives as a space
+        stamp = datetime.fromisoformat(text.replace(" ", "+") if "T" in text else text)
+        since_epoch = stamp.replace(tzinfo=stamp.tzinfo or UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+    except (ValueError, OverflowError):
+        problems[name] = "an ISO 8601 time, such as 2026-11-23T03:12:09Z"
+        return None
+    return (since_epoch.days * 86_400 + since_epoch.seconds) * 1_000_000_000 + since_epoch.microseconds * 1000
+
+
+def _text(args: Mapping[str, str], name: str, problems: dict[str, str]) -> str | None:
+    text = args.get(name)
+    if text is not None and not (0 < len(text) <= TEXT_MAX and text.isprintable()):
+        problems[name] = f"1 to {TEXT_MAX} printable characters"
+    return text

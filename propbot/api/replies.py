@@ -1,0 +1,98 @@
+"""How answers leave: JSON made here and nowhere else, and every error in the one shape.
+
+    {"error": {"code", "message", "fields"?}}
+
+Also those that the framework raises (404, 405, 413, 500): an operator's tool never has to parse HTML.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import trio
+from quart import Quart, Response
+from werkzeug.exceptions import HTTPException
+
+from propbot.domain.errors import LedgerError
+
+log = logging.getLogger(__name__)
+
+_CODES = {
+    400: "bad_request",
+    401: "unauthorised",
+    403: "forbidden",
+    404: "not_found",
+    405: "method_not_allowed",
+    409: "conflict",
+    413: "too_large",
+    415: "unsupported_media_type",
+    422: "invalid",
+    429: "too_many_failures",
+    500: "internal",
+    503: "unavailable",
+}
+_MESSAGES = {
+    404: "there is nothing at this path; /docs lists what there is",
+    405: "this path does not take this method; /docs lists what it takes",
+    413: "the body is larger than 64 KiB",
+    500: "the service failed to answer this request; its log has the error",
+}
+
+
+class ApiError(Exception):
+    """A refusal, raised anywhere in a handler. `extra` goes beside `error` in the body."""
+
+    def __init__(
+        self,
+        status: int,
+        message: str,
+        *,
+        fields: Mapping[str, str] | None = None,
+        extra: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+        self.fields = dict(fields or {})
+        self.extra = dict(extra or {})
+        self.headers = dict(headers or {})
+
+
+def json_reply(content: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
+    """`allow_nan=False`: a NaN that got this far is a bug, not an answer."""
+    text = json.dumps(content, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    return Response(text, status, headers=dict(headers or {}), content_type="application/json")
+
+
+def error_reply(error: ApiError) -> Response:
+    body: dict[str, Any] = {"code": _CODES.get(error.status, "error"), "message": error.message}
+    if error.fields:
+        body["fields"] = error.fields
+    return json_reply({"error": body, **error.extra}, error.status, error.headers)
+
+
+def install_error_replies(app: Quart) -> None:
+    async def on_api_error(error: ApiError) -> Response:
+        return error_reply(error)
+
+    async def on_http_error(error: HTTPException) -> Response:
+        status = error.code or 500
+        message = _MESSAGES.get(status) or error.description or "refused"
+        allowed = error.get_response().headers.get("Allow") if status == 405 else None
+        return error_reply(ApiError(status, message, headers={"Allow": allowed} if allowed else None))
+
+    async def on_ledger_error(error: LedgerError) -> Response:
+        log.warning("ledger did not answer a request: %s", error)
+        return error_reply(ApiError(503, f"the ledger does not answer: {error}"))
+
+    async def on_too_slow(_: trio.TooSlowError) -> Response:
+        return error_reply(ApiError(503, "the ledger did not answer in time; see /healthz and component ledger"))
+
+    app.register_error_handler(ApiError, on_api_error)
+    app.register_error_handler(HTTPException, on_http_error)
+    app.register_error_handler(LedgerError, on_ledger_error)
+    app.register_error_handler(trio.TooSlowError, on_too_slow)

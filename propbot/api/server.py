@@ -1,0 +1,135 @@
+"""Serving the API: a listener, one guarded task a connection, and an end that no client can delay.
+
+`shutdown` ends it in order: no new connections, idle ones closed at once, half a second for requests under way, then
+by force. Being cancelled ends it too. Nothing is served through hypercorn's own `serve`, see `connection`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ASGIFramework
+from quart_trio import QuartTrio
+
+from propbot.api.connection import Connection
+
+GRACE_S = 0.5
+KEEP_ALIVE_S = 15
+READ_S_MAX = 30
+LAST_WRITE_S_MAX = 12.0
+"""Longer than one write may take."""
+
+log = logging.getLogger(__name__)
+
+
+async def run_api(
+    app: QuartTrio,
+    host: str,
+    port: int,
+    *,
+    shutdown: trio.Event,
+    on_started: Callable[[str], None] | None = None,
+    task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve until `shutdown` is set; `started` with the URL (`port` 0: any free one). OSError if it can't listen."""
+    listeners = await _listen(host, port)
+    url = _url(host, listeners[0])
+    context = WorkerContext(None)
+    connections = _Connections(partial(Connection, ASGIWrapper(sending_whole_answers(app)), _config(), context))
+    async with trio.open_nursery() as serving:
+        accepting = trio.CancelScope()
+
+        async def accept() -> None:
+            with accepting:
+                await trio.serve_listeners(connections.run, listeners, handler_nursery=serving)
+
+        serving.start_soon(accept)
+        if on_started is not None:
+            on_started(url)
+        task_status.started(url)
+        try:
+            await shutdown.wait()
+            accepting.cancel()
+            await context.terminated.set()
+            with trio.move_on_after(GRACE_S):
+                await connections.wait_none()
+        finally:
+            serving.cancel_scope.cancel()
+            await connections.close_forcefully()
+
+
+class _Connections:
+    """The open ones; so that the end can wait for them, and then stop waiting."""
+
+    def __init__(self, connect: Callable[[trio.SocketStream], Connection]) -> None:
+        self._connect = connect
+        self._streams: set[trio.SocketStream] = set()
+        self._one_ended = trio.Event()
+
+    async def run(self, stream: trio.SocketStream) -> None:
+        self._streams.add(stream)
+        try:
+            await self._connect(stream)
+        finally:
+            self._streams.discard(stream)
+            self._one_ended.set()
+            self._one_ended = trio.Event()
+
+    async def wait_none(self) -> None:
+        while self._streams:
+            await self._one_ended.wait()
+
+    async def close_forcefully(self) -> None:
+        """Wakes even a shielded write. Shielded itself, but it waits for nobody."""
+        with trio.CancelScope(shield=True):
+            for stream in list(self._streams):
+                await trio.aclose_forcefully(stream)
+
+
+def sending_whole_answers(app: QuartTrio) -> ASGIFramework:
+    """The application, with the end of each answer sent under a shield.
+
+    QuartTrio cancels a request's tasks as soon as the client's disconnect is seen; and hypercorn says disconnect while
+    the last piece is being sent, before the connection is made ready for the next request. Without the shield an idle
+    keep-alive connection is never closed, and each one makes a shutdown wait.
+    """
+
+    async def asgi(scope: Any, receive: Any, send: Any) -> None:
+        async def send_whole(message: Any) -> None:
+            last = message["type"] == "http.response.body" and not message.get("more_body", False)
+            with trio.move_on_after(LAST_WRITE_S_MAX if last else float("inf"), shield=last):
+                await send(message)
+
+        await app(scope, receive, send_whole)
+
+    return asgi
+
+
+async def _listen(host: str, port: int) -> list[trio.SocketListener]:
+    try:
+        return await trio.open_tcp_listeners(port, host=host)
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise OSError(error.errno, f"the API can't listen on {host}:{port}: {why} (API_HOST, API_PORT)") from error
+
+
+def _url(host: str, listener: trio.SocketListener) -> str:
+    port = listener.socket.getsockname()[1]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _config() -> Config:
+    config = Config()
+    config.accesslog = None
+    config.errorlog = log
+    config.include_server_header = False
+    config.keep_alive_timeout = KEEP_ALIVE_S
+    config.read_timeout = READ_S_MAX
+    return config

@@ -1,0 +1,285 @@
+"""A desk with known content, and ways to call the API over it in memory."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from decimal import Decimal
+
+import httpx
+import pytest
+import trio
+from attrs import define, evolve, field
+from quart_trio import QuartTrio
+
+from propbot.api.app import make_api
+from propbot.api.auth import Auth
+from propbot.domain.errors import LedgerError
+from propbot.domain.events import EventRow
+from propbot.domain.instruments import BINANCE_SPOT, BINANCE_UM
+from propbot.domain.lots import FillRow, Lot, LotState, OrderRow
+from propbot.domain.mode import CancelResult, Cause, HoldRecord, Mode, Profile
+from propbot.domain.orders import Balance, Fill, OrderRequest, OrderState, Purpose, Side
+from propbot.domain.status import Health
+from propbot.status.board import Board
+from propbot.status.desk import Change, ControlOutcome, ControlPatch, Done, EventQuery
+from propbot.status.views import (
+    BookView,
+    ControlView,
+    DustView,
+    LoopView,
+    PnlView,
+    PositionView,
+    PreflightView,
+    RiskReason,
+    RiskView,
+    StateView,
+    VenueView,
+)
+
+NOW_NS = 1_795_403_529_123_000_000
+TOKEN = "t" * 40
+
+
+@define
+class FixedClock:
+    now_ns: int = NOW_NS
+
+    def wall_ns(self) -> int:
+        return self.now_ns
+
+    def mono_s(self) -> float:
+        return self.now_ns / 1e9
+
+
+def make_order(number: int) -> OrderRow:
+    request = OrderRequest(
+        f"pb{number}", BINANCE_UM, "BTCUSDT", Side.BUY, Purpose.OPEN, Decimal("0.016"), Decimal("61234.5")
+    )
+    return OrderRow(request, "i1", "l1", OrderState.FILLED, str(number), Decimal("0.016"), NOW_NS, NOW_NS)
+
+
+def make_fill(number: int) -> FillRow:
+    fill = Fill(
+        venue=BINANCE_SPOT,
+        symbol="BTCUSDT",
+        order_id="900",
+        client_order_id="pb900",
+        trade_id=str(number),
+        side=Side.SELL,
+        qty=Decimal("0.016000"),
+        price=Decimal("61234.56"),
+        fee=Decimal("0.19595"),
+        fee_asset="USDT",
+        liquidity="taker",
+        ts_ms=NOW_NS // 1_000_000,
+    )
+    return FillRow(fill, "l1", Purpose.OPEN, NOW_NS)
+
+
+def make_lot(number: int) -> Lot:
+    return Lot(
+        f"l{number}",
+        "BTCUSDT",
+        LotState.CLOSED,
+        BINANCE_UM,
+        BINANCE_SPOT,
+        Decimal("0.016"),
+        NOW_NS,
+        Decimal("3.25"),
+        Decimal("-3.5"),
+        closed_ns=NOW_NS,
+        realised=Decimal("0.311"),
+        exit_reason="edge gone",
+    )
+
+
+def make_event(number: int) -> EventRow:
+    return EventRow(number, NOW_NS, "WARN", "feed", "book stale", venue="binance-um", details={"age_s": "1.6"})
+
+
+@define(eq=False)
+class FakeDesk:
+    """In memory; changes what it is asked to, and remembers in which order."""
+
+    board: Board
+    version: str = "0.1.0"
+    profile: Profile = Profile.PAPER
+    now_mode: Mode = Mode.RUN
+    record: HoldRecord | None = None
+    safe: bool = False
+    dry: bool = False
+    outcome: ControlOutcome | None = None
+    heard: list[str] = field(factory=list)
+    patches: list[ControlPatch] = field(factory=list)
+    exempt: bool | None = None
+    engine_turns: bool = True
+    ledger_error: str | None = None
+    ledger_hangs: bool = False
+    unready: tuple[str, ...] = ()
+    asked_events: EventQuery | None = None
+    notional: Decimal = Decimal(1000)
+
+    def now_ns(self) -> int:
+        return NOW_NS
+
+    def uptime_s(self) -> float:
+        return 12.5
+
+    def mode(self) -> Mode:
+        return self.now_mode
+
+    def hold(self) -> HoldRecord | None:
+        return self.record
+
+    def safe_mode(self) -> bool:
+        return self.safe
+
+    def dry_run_only(self) -> bool:
+        return self.dry
+
+    def state_view(self) -> StateView:
+        position = PositionView(
+            BINANCE_UM, "BTCUSDT", Decimal("-0.016"), Decimal("61234.5"), Decimal("61230"), Decimal("0.072")
+        )
+        return StateView(
+            flags={"PROFILE": "paper", "MODE": "RUN", "SAFE_MODE": False, "DRY_RUN_ONLY": False, "TWO_MAN_RULE": False},
+            risk=RiskView(
+                limits={"max_position_usdt": Decimal(5000), "max_open_orders": 10},
+                current={"max_position_usdt": Decimal("979.68"), "max_open_orders": 0},
+                positions=[position],
+                dust=[DustView(BINANCE_SPOT, "BTC", Decimal("0.0000001"))],
+                breaches=[],
+            ),
+            risk_reasons=[RiskReason("max_position", "over the limit", Decimal(5000), Decimal("5000.1"))],
+            loop=LoopView("BTCUSDT", [BINANCE_UM, BINANCE_SPOT], True, None, {"decisions": 3, "net_edge_bps": 1.5}),
+            pnl=PnlView(Decimal("223456.7"), Decimal("1.5"), None, Decimal("0.4"), Decimal(0), Decimal("1.5")),
+            venues={
+                BINANCE_UM: VenueView(
+                    True,
+                    "",
+                    "ok",
+                    [Balance(BINANCE_UM, "USDT", Decimal("100000.00"))],
+                    BookView(Decimal("61230.1"), Decimal("61230.2"), True, 0.05),
+                ),
+                BINANCE_SPOT: VenueView(False, "connecting", "unknown"),
+            },
+        )
+
+    def control_view(self) -> ControlView:
+        return ControlView(
+            self.notional,
+            Decimal("1.2"),
+            Decimal(2),
+            1.0,
+            "BTCUSDT",
+            [BINANCE_UM, BINANCE_SPOT],
+            60.0,
+            PreflightView(True),
+        )
+
+    def unready_reasons(self) -> Sequence[str]:
+        return self.unready
+
+    async def orders(self, limit: int, cursor: str | None) -> tuple[Sequence[OrderRow], str | None]:
+        return await self._page([make_order(n) for n in (3, 2, 1)], limit, cursor)
+
+    async def fills(self, limit: int, cursor: str | None) -> tuple[Sequence[FillRow], str | None]:
+        return await self._page([make_fill(n) for n in (3, 2, 1)], limit, cursor)
+
+    async def lots(self, limit: int, cursor: str | None) -> tuple[Sequence[Lot], str | None]:
+        return await self._page([make_lot(n) for n in (3, 2, 1)], limit, cursor)
+
+    async def events(
+        self, limit: int, cursor: str | None, wanted: EventQuery
+    ) -> tuple[Sequence[EventRow], str | None]:
+        self.asked_events = wanted
+        return await self._page([make_event(n) for n in (3, 2, 1)], limit, cursor)
+
+    async def _page(self, rows, limit, cursor):
+        await self.ledger_answers()
+        if self.ledger_error is not None:
+            raise LedgerError(self.ledger_error)
+        start = int(cursor or 0)
+        end = start + limit
+        return rows[start:end], str(end) if end < len(rows) else None
+
+    def alive(self) -> bool:
+        return self.engine_turns
+
+    async def ledger_answers(self) -> bool:
+        await trio.lowlevel.checkpoint()
+        if self.ledger_hangs:
+            await trio.sleep_forever()
+        return self.ledger_error is None
+
+    def enter_hold(self, reason: str, operator: str, *, winddown_exempt: bool) -> Mode:
+        before, self.now_mode = self.now_mode, Mode.HOLD
+        self.record = self.record or HoldRecord((Cause(reason, f"operator:{operator}", NOW_NS),), CancelResult(0, 0.01))
+        self.exempt = winddown_exempt
+        self.heard.append("hold")
+        return before
+
+    async def apply_control(self, patch: ControlPatch, operator: str) -> ControlOutcome:
+        self.heard.append(f"apply by {operator}")
+        self.patches.append(patch)
+        await self.ledger_answers()
+        if self.ledger_error is not None:
+            raise LedgerError(self.ledger_error)
+        if self.outcome is not None:
+            return self.outcome
+        changes = {}
+        if patch.mode is Mode.RUN:
+            changes["mode"] = Change("HOLD", "RUN")
+            self.now_mode, self.record = Mode.RUN, None
+        if patch.order_notional_usdt is not None:
+            changes["order_notional_usdt"] = Change(self.notional, patch.order_notional_usdt)
+            self.notional = patch.order_notional_usdt
+        return Done(changes)
+
+
+def put_components(board: Board) -> None:
+    board.put("recon", "Reconciliation", "guards", Health.OK, "ledger equals venue", {"age_s": 1.5}, severity="P0")
+    board.put("feed_stale", "Market data", "guards", Health.WARN, "binance-um 1.6 s old", severity="P0")
+    board.put("telegram", "Telegram", "channels", Health.OK, "off")
+    board.open_incident("P1", "stale", "feed_stale", "binance-um stale")
+
+
+@pytest.fixture
+def clock() -> FixedClock:
+    return FixedClock()
+
+
+@pytest.fixture
+def desk(clock: FixedClock) -> FakeDesk:
+    board = Board(clock)
+    put_components(board)
+    return FakeDesk(board)
+
+
+@pytest.fixture
+def app(desk: FakeDesk) -> QuartTrio:
+    return make_api(desk, auth=Auth(TOKEN))
+
+
+@pytest.fixture
+async def nobody(app: QuartTrio) -> AsyncIterator[httpx.AsyncClient]:
+    """A client without a token."""
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://propbot") as client:
+        yield client
+
+
+@pytest.fixture
+async def client(app: QuartTrio) -> AsyncIterator[httpx.AsyncClient]:
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://propbot", headers=headers
+    ) as client:
+        yield client
+
+
+@pytest.fixture
+def held(desk: FakeDesk) -> FakeDesk:
+    desk.now_mode = Mode.HOLD
+    desk.record = HoldRecord((Cause("binance-um BTCUSDT ledger 0.012, venue 0.010", "guard:recon", NOW_NS),))
+    desk.record = evolve(desk.record, cancel=CancelResult(0, 0.02))
+    return desk

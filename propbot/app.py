@@ -27,7 +27,7 @@ from functools import partial
 import trio
 from attrs import define, field
 
-from propbot.control.keeper import StateKeeper, open_state_keeper
+from propbot.control.keeper import open_state_keeper
 from propbot.control.modes import choose_start
 from propbot.domain.errors import AccessRefused, LedgerError, VenueError
 from propbot.domain.instruments import VenueId
@@ -72,9 +72,9 @@ async def run_service(
 ) -> None:
     """Run until asked to stop, then return. LedgerError if the ledger can't be opened."""
     stop = stop or Stop()
-    async with _open_service(config, seams) as (service, keeper):
+    async with _open_service(config, seams) as service:
         async with trio.open_nursery() as root:
-            _start_tasks(root, service, keeper)
+            _start_tasks(root, service)
             api_stop = trio.Event()
             if serve_api is not None:
                 root.start_soon(_engine_task, service, "api", partial(serve_api, service, api_stop))
@@ -83,12 +83,12 @@ async def run_service(
             task_status.started(service)
             await stop.requested.wait()
             api_stop.set()
-            await _wind_down_and_flush(service, keeper, stop.why)
+            await _wind_down_and_flush(service, stop.why)
             root.cancel_scope.cancel()
 
 
 @asynccontextmanager
-async def _open_service(config: ServiceConfig, seams: Seams) -> AsyncIterator[tuple[Service, StateKeeper]]:
+async def _open_service(config: ServiceConfig, seams: Seams) -> AsyncIterator[Service]:
     settings = config.settings
     async with AsyncExitStack() as stack:
         ledger = await stack.enter_async_context(
@@ -112,6 +112,7 @@ async def _open_service(config: ServiceConfig, seams: Seams) -> AsyncIterator[tu
             stored=None if stored is None else stored.view, now_ns=seams.clock.wall_ns(),
         )
         service = assemble(config, seams, ledger, gateways, start)
+        service.keeper = keeper
         seams.trace("start", mode=str(start.mode))
         seams.trace("mode", mode=str(start.mode), source="startup", reason="")
         if keeper.problem is not None:
@@ -119,7 +120,7 @@ async def _open_service(config: ServiceConfig, seams: Seams) -> AsyncIterator[tu
         if stored is not None and stored.basis is not None:
             service.basis.take_up(stored.basis, seams.clock.wall_ns())
         await _load_ledger(service)
-        yield service, keeper
+        yield service
 
 
 async def _load_ledger(service: Service) -> None:
@@ -132,7 +133,7 @@ async def _load_ledger(service: Service) -> None:
     service.baselines.update(await ledger.baselines())
 
 
-def _start_tasks(root: trio.Nursery, service: Service, keeper: StateKeeper) -> None:
+def _start_tasks(root: trio.Nursery, service: Service) -> None:
     engine: dict[str, Callable[[], Awaitable[None]]] = {
         "startup": partial(_run_startup, service),
         "reconciler": partial(_run_reconciler, service),
@@ -143,7 +144,7 @@ def _start_tasks(root: trio.Nursery, service: Service, keeper: StateKeeper) -> N
         "trading": partial(service.modes.switch.run_while_armed, partial(_run_trading, service)),
         "winddown": partial(_run_winddown, service),
         "drain": partial(_run_drain, service),
-        "state": partial(_run_state, service, keeper),
+        "state": partial(_run_state, service),
         "status": partial(_run_status, service),
     }
     for guard_id, watch in service.watches.items():
@@ -323,12 +324,12 @@ async def _run_drain(service: Service) -> None:
             service.modes.hold(f"DRAIN's {service.drain_timeout_s:g} s are over; left: {left or 'nothing'}", "guard:drain")
 
 
-async def _run_state(service: Service, keeper: StateKeeper) -> None:
+async def _run_state(service: Service) -> None:
     """Mode at once, the basis every second."""
     while True:
         view = service.modes.view
         try:
-            await keeper.save(view, service.basis.state(service.seams.clock.wall_ns()))
+            await service.keeper.save(view, service.basis.state(service.seams.clock.wall_ns()))
         except OSError as error:
             service.trip(f"the state file can't be written: {error}", "guard:ledger")
         if service.modes.view is view:
@@ -349,13 +350,13 @@ async def _watch_signals(service: Service, stop: Stop) -> None:
             service.modes.hold(stop.why, "shutdown")  # now, before anybody else has run
 
 
-async def _wind_down_and_flush(service: Service, keeper: StateKeeper, why: str) -> None:
+async def _wind_down_and_flush(service: Service, why: str) -> None:
     """HOLD, hedge what is naked within 3 s, and keep the mode; the ledger is closed after everything else."""
     service.modes.hold(why, "shutdown")
     with trio.move_on_after(SHUTDOWN_WINDDOWN_S):
         await service.winddown.done.wait()
     with trio.move_on_after(0.3):
-        await keeper.wait_saved(service.modes.view)
+        await service.keeper.wait_saved(service.modes.view)
         while not service.bookkeeper.idle:
             await service.blotter.wait_change()
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 import random
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import trio
@@ -110,12 +111,10 @@ async def _embedded(settings: Settings) -> AsyncIterator[Composed]:
     plain = TcpNetwork(ssl.create_default_context())
     async with trio.open_nursery() as nursery:
         access: HostAccess = await nursery.start(
-            _starter(
-                lambda task_status: run_host(
-                    host_config, network=plain, source=source, store_path=data_dir / "simvenue.db",
-                    rng=random.SystemRandom(), mono_ns=time.monotonic_ns, trace=no_trace, tls=True,
-                    ca_file=data_dir / "simvenue-ca.pem", task_status=task_status,
-                )
+            partial(
+                run_host, host_config, network=plain, source=source, store_path=data_dir / "simvenue.db",
+                rng=random.SystemRandom(), mono_ns=time.monotonic_ns, trace=no_trace, tls=True,
+                ca_file=data_dir / "simvenue-ca.pem",
             )
         )
         clock: Clock = SystemClock()
@@ -128,10 +127,6 @@ async def _embedded(settings: Settings) -> AsyncIterator[Composed]:
             f"embedded, {words} market",
         )
         nursery.cancel_scope.cancel()
-
-
-def _starter(run: Callable[..., object]) -> Callable[..., object]:
-    return run
 
 
 def _paper_configs(settings: Settings, access: HostAccess) -> dict[VenueId, VenueConfig]:

@@ -16,6 +16,7 @@ from attrs import define, field, frozen
 
 from propbot.books.book import OrderBook
 from propbot.control.journal import Journal
+from propbot.control.keeper import StateKeeper
 from propbot.control.modes import ModeKeeper, ModeRules, ModeView
 from propbot.decision.decide import ExitRules, compute_lot_step
 from propbot.domain.clock import Clock
@@ -139,6 +140,7 @@ class Service:
     winddown: WindDown = field(init=False)
     pipeline: Pipeline = field(init=False)
     watches: dict[str, Watch] = field(factory=dict, init=False)
+    keeper: StateKeeper = field(init=False)
 
     @property
     def pair(self) -> str:
@@ -196,7 +198,8 @@ class Service:
     def book_ages_s(self) -> Mapping[str, float | None]:
         now = self.seams.clock.mono_s()
         return {
-            venue: now - book.last_frame_mono_s if book.synced else None for venue, book in self.market.books.items()
+            venue: now - book.last_frame_mono_s if book.synced and book.last_frame_mono_s is not None else None
+            for venue, book in self.market.books.items()
         }
 
     def recon_seen(self) -> Mapping[str, ReconSeen | None]:

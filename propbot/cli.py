@@ -1,0 +1,216 @@
+"""argv → settings → the only `trio.run`. Exit codes: 0 ordered stop, 1 bad settings or data, 2 usage, 3 another
+instance holds the data directory."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import random
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+import click
+import structlog
+import trio
+
+from propbot import __version__
+from propbot.app import Stop, run_service
+from propbot.check import check_directory, run_check
+from propbot.compose import Composed, compose, make_source, paper_fees
+from propbot.domain.errors import DataDirectoryBusy, PropBotError, SettingsError
+from propbot.domain.mode import Mode
+from propbot.kit.crash import CRASH_POINTS
+from propbot.kit.disk import hold_directory
+from propbot.kit.supervise import describe, leaves
+from propbot.serve import make_server
+from propbot.service import Service
+from propbot.settings import Settings, load_settings
+from propbot.settings_groups import TRADABLE_VENUES
+from propbot.settings_values import parse_market
+from propbot.venues_command import VenuesOptions, run_venues
+
+BAD_INPUT, BUSY = 1, 3
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="propbot")
+def main() -> None:
+    """PropBot trades the spread between crypto venues. `propbot run` starts on paper money at once."""
+
+
+@main.command()
+def run() -> None:
+    """Run the service until SIGTERM or Ctrl-C."""
+    settings = _settings_or_exit()
+    _set_up_logging(settings.house.log_format, settings.house.log_level)
+    _exit_on(check_directory(settings.house.data_dir))
+    _run_or_exit(partial(_run_service, settings), settings.house.data_dir)
+
+
+@main.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="Loopback address to listen on.")
+@click.option("--port", default=0, show_default=True, help="First port; the others follow it. 0: any free ones.")
+@click.option("--ca-file", type=click.Path(path_type=Path), help="Where the CA certificate goes.")
+@click.option("--data-dir", type=click.Path(path_type=Path, file_okay=False), help="Keeps simvenue.db over restarts.")
+@click.option("--market", default="synthetic", show_default=True, help="synthetic, or recording:VENUE=FILE,VENUE=FILE.")
+@click.option("--trace", type=click.Path(path_type=Path, dir_okay=False), help="JSON lines: frames, orders, replies.")
+def venues(
+    host: str, port: int, ca_file: Path | None, data_dir: Path | None, market: str, trace: Path | None
+) -> None:
+    """Run the embedded venues alone. Stdout holds one JSON line: where they listen, and the keys."""
+    settings = _settings_or_exit()
+    _set_up_logging(settings.house.log_format, "WARNING")
+    try:
+        chosen = parse_market(market, TRADABLE_VENUES)
+    except ValueError as error:
+        raise click.UsageError(f"--market {market}: {error}") from None
+    options = VenuesOptions(host, port, ca_file, data_dir, trace)
+    source = partial(make_source, chosen, TRADABLE_VENUES, settings.paper.speed)
+    _run_or_exit(
+        partial(
+            run_venues, options, source, paper_fees(settings), settings.paper.latency_s, random.SystemRandom(),
+            lambda line: click.echo(line),
+        ),
+        data_dir,
+    )
+
+
+@main.command()
+def check() -> None:
+    """Check settings and venues without trading; every problem at once. Exit 0 or 1."""
+    settings = _settings_or_exit()
+    _set_up_logging(settings.house.log_format, "ERROR")
+
+    async def checked() -> None:
+        problems = await run_check(settings, click.echo)
+        if problems:
+            raise SettingsError(problems)
+
+    _exit_on(check_directory(settings.house.data_dir))
+    _run_or_exit(checked, settings.house.data_dir)
+    click.echo("all well")
+
+
+@main.command("crash-points")
+def crash_points() -> None:
+    """List the names that PROPBOT_CRASH_AT takes (for tests; refused in live)."""
+    for name, meaning in CRASH_POINTS.items():
+        click.echo(f"{name:24} {meaning}")
+
+
+def _settings_or_exit(environ: Mapping[str, str] | None = None) -> Settings:
+    try:
+        settings = load_settings(os.environ if environ is None else environ, Path(".env"))
+    except SettingsError as error:
+        _exit_on(error.problems)
+        raise  # unreachable: there is at least one problem
+    for warning in settings.warnings:
+        click.echo(f"warning: {warning}", err=True)
+    return settings
+
+
+def _exit_on(problems: tuple[str, ...] | list[str]) -> None:
+    """Say every problem and leave with 1; nothing if there is none."""
+    if problems:
+        for problem in problems:
+            click.echo(f"propbot: {problem}", err=True)
+        sys.exit(BAD_INPUT)
+
+
+def _run_or_exit(task: Callable[[], Awaitable[None]], data_dir: Path | None) -> None:
+    """`trio.run` with our own errors as one line each. What is not ours is a bug and keeps its traceback."""
+    try:
+        if data_dir is None:
+            trio.run(task)
+            return
+        data_dir.mkdir(parents=True, exist_ok=True)
+        with hold_directory(data_dir):
+            trio.run(task)
+    except DataDirectoryBusy as error:
+        click.echo(f"propbot: {error}: stop it first, or use another DATA_DIR", err=True)
+        sys.exit(BUSY)
+    except (PropBotError, OSError) as error:
+        _exit_on(error.problems if isinstance(error, SettingsError) else [describe(error)])
+    except BaseExceptionGroup as group:
+        found = leaves(group)
+        if not all(isinstance(error, (PropBotError, OSError, KeyboardInterrupt)) for error in found):
+            raise
+        for error in found:
+            if isinstance(error, SettingsError):
+                _exit_on(error.problems)
+        _exit_on([describe(group)])
+
+
+async def _run_service(settings: Settings) -> None:
+    async with compose(settings) as composed:
+        stop = Stop()
+        async with trio.open_nursery() as nursery:
+            service: Service = await nursery.start(
+                partial(
+                    _serve, composed, stop, lambda url: _banner(settings, composed, url),
+                )
+            )
+            if composed.market_ended is not None:
+                nursery.start_soon(_hold_at_market_end, service, composed.market_ended)
+            gc.freeze()  # the stack's objects live for ever: keep the collector away from them
+            await stop.requested.wait()
+
+
+async def _serve(
+    composed: Composed,
+    stop: Stop,
+    on_listening: Callable[[str], None],
+    *,
+    task_status: trio.TaskStatus[Service] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    await run_service(
+        composed.config, composed.seams, serve_api=make_server(composed.config.settings, on_listening), stop=stop,
+        with_signals=True, task_status=task_status,
+    )
+
+
+async def _hold_at_market_end(service: Service, ended: trio.Event) -> None:
+    await ended.wait()
+    service.trip("the recording ended: there is no market any more", "guard:market")
+
+
+def _banner(settings: Settings, composed: Composed, url: str) -> None:
+    off = [
+        words for words, is_off in (
+            ("authentication (no API_TOKEN; paper on loopback only)", settings.api.token is None),
+            ("Telegram", True),
+        ) if is_off
+    ]
+    mode = "HOLD" if settings.start.mode is Mode.HOLD else str(settings.start.mode)
+    lines = (
+        f"PropBot {__version__}",
+        f"  profile   {settings.profile}, starts in {mode} unless a HOLD was kept",
+        f"  venues    {', '.join(settings.trading.venues)} ({composed.described}), pair {settings.trading.pair}",
+        f"  API       {url}  (status: propbotctl status; OpenAPI: {url}/docs)",
+        f"  data      {settings.house.data_dir.resolve()}",
+        f"  off       {', '.join(off)}",
+        "  stop      Ctrl-C or SIGTERM",
+    )
+    click.echo("\n".join(lines))
+
+
+def _set_up_logging(log_format: str, level: str) -> None:
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
+    renderer = (
+        structlog.processors.JSONRenderer() if log_format == "json"
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )

@@ -1,0 +1,177 @@
+"""The WebSocket seam: one client session over an open stream. Feeds see `WebSocket`, never the library behind it.
+
+Behind it is trio-websocket. What it leaves open is closed here: a handshake that gets no answer ends at a deadline or
+with the connection, goodbyes are bounded, the descriptor is closed whatever happened (0.12 leaks it after an abnormal
+close), its queue holds more than one message, and every way to end is `WebSocketClosed`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+import trio
+import trio_websocket
+import wsproto.utilities
+
+from propbot.domain.errors import PropBotError
+
+MESSAGE_BYTES_MAX = 4 * 1024 * 1024
+ABNORMAL = 1006
+
+_QUEUE_MESSAGES = 256
+"""Full, the socket's reader waits and the venue notices: nothing is dropped in here."""
+_RECEIVE_BYTES = 64 * 1024
+_GOODBYE_S = 1.0
+_GOODBYE_CANCELLED_S = 0.05
+"""Cancelled, nobody reads the answer to our close frame any more: time to send it is all that helps."""
+
+
+class WebSocketClosed(PropBotError):
+    """The session is over, or never began: `code` as in RFC 6455, 1006 without a close frame."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"WebSocket closed, code {code}: {reason}" if reason else f"WebSocket closed, code {code}")
+        self.code = code
+        self.reason = reason
+
+
+class WebSocket(Protocol):
+    async def receive(self) -> str | bytes:
+        """The next message. Those that came before the end are still handed out; then WebSocketClosed."""
+        ...
+
+    async def send(self, text: str) -> None:
+        """WebSocketClosed once either side has begun to close."""
+        ...
+
+    async def ping(self) -> None:
+        """Returns with the pong. Waits for ever on a dead connection: bring a deadline."""
+        ...
+
+
+class _TrioWebSocket:
+    def __init__(self, connection: trio_websocket.WebSocketConnection) -> None:
+        self._connection = connection
+
+    async def receive(self) -> str | bytes:
+        try:
+            return await self._connection.get_message()
+        except trio_websocket.ConnectionClosed as closed:
+            raise _as_closed(closed) from None
+
+    async def send(self, text: str) -> None:
+        try:
+            await self._connection.send_message(text)
+        except (trio_websocket.ConnectionClosed, wsproto.utilities.LocalProtocolError) as error:
+            raise _as_closed(error) from None
+
+    async def ping(self) -> None:
+        try:
+            await self._connection.ping()
+        except (trio_websocket.ConnectionClosed, wsproto.utilities.LocalProtocolError) as error:
+            raise _as_closed(error) from None
+
+
+class _Transport(trio.abc.Stream):
+    """The stream as trio-websocket sees it. Until the session is open its end is an error: the library would leave
+    whoever opens waiting."""
+
+    def __init__(self, stream: trio.abc.Stream) -> None:
+        self._stream = stream
+        self.opening = True
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        try:
+            received = await self._stream.receive_some(max_bytes)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._refuse_end()
+            raise
+        if not received:
+            self._refuse_end()
+        return received
+
+    def _refuse_end(self) -> None:
+        if self.opening:
+            raise WebSocketClosed(ABNORMAL, "the connection ended before the session was open") from None
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await self._stream.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._stream.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+
+@asynccontextmanager
+async def open_websocket(
+    stream: trio.abc.Stream,
+    *,
+    host: str,
+    target: str,
+    max_message_bytes: int = MESSAGE_BYTES_MAX,
+    timeout_s: float = 10.0,
+) -> AsyncIterator[WebSocket]:
+    """A session on `stream`, which is closed at the end in any case. `host` is the Host header.
+
+    WebSocketClosed if it can't be opened within `timeout_s`. What the body raises comes out as it is, not in a group.
+    """
+    transport = _Transport(stream)
+    try:
+        async with trio.open_nursery() as nursery:
+            connection = await _connect(nursery, transport, host, target, max_message_bytes, timeout_s)
+            transport.opening = False
+            try:
+                yield _TrioWebSocket(connection)
+            finally:
+                cancelled = trio.current_effective_deadline() == -math.inf
+                with trio.move_on_after(_GOODBYE_CANCELLED_S if cancelled else _GOODBYE_S, shield=True):
+                    await connection.aclose()
+                nursery.cancel_scope.cancel()  # the library's reader
+    except BaseExceptionGroup as group:
+        raise _sole(group) from None
+    finally:
+        await trio.aclose_forcefully(stream)
+
+
+async def _connect(
+    nursery: trio.Nursery, transport: _Transport, host: str, target: str, max_message_bytes: int, timeout_s: float
+) -> trio_websocket.WebSocketConnection:
+    with trio.move_on_after(timeout_s):
+        return await trio_websocket.wrap_client_stream(
+            nursery,
+            transport,  # type: ignore[arg-type]  # typed as a socket's stream; any stream will do
+            host,
+            target,
+            message_queue_size=_QUEUE_MESSAGES,
+            max_message_size=max_message_bytes,
+            receive_buffer_size=_RECEIVE_BYTES,
+        )
+    raise WebSocketClosed(ABNORMAL, f"no answer to the handshake within {timeout_s:g} s")
+
+
+def _as_closed(error: Exception) -> WebSocketClosed:
+    if isinstance(error, trio_websocket.ConnectionClosed):
+        if error.reason is None:
+            return WebSocketClosed(ABNORMAL, "closed by us")
+        return WebSocketClosed(error.reason.code, error.reason.reason or "")
+    if isinstance(error, trio_websocket.ConnectionRejected):
+        body = (error.body or b"")[:200].decode("utf-8", "replace")
+        return WebSocketClosed(ABNORMAL, f"the handshake was refused: HTTP {error.status_code} {body}".rstrip())
+    return WebSocketClosed(ABNORMAL, f"{type(error).__name__}: {error}")
+
+
+def _sole(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The one error in `group`, in our words; the group itself if there are several."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        if len(error.exceptions) > 1:
+            return error
+        error = error.exceptions[0]
+    if isinstance(error, trio_websocket.HandshakeError | wsproto.utilities.ProtocolError):
+        return _as_closed(error)
+    return error

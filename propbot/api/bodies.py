@@ -8,7 +8,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
 from pydantic.json_schema import SkipJsonSchema
 
 REASON_MAX = 200
@@ -45,7 +45,7 @@ PollInterval = Annotated[Decimal, BeforeValidator(_exact), Field(ge=Decimal("0.0
 DrainTimeout = Annotated[Decimal, BeforeValidator(_exact), Field(ge=1, le=3600), _bounded(1, 3600)]
 Pair = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{5,20}$")]
 VenueName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=40)]
-Venues = Annotated[list[VenueName], Field(min_length=1, max_length=VENUES_MAX), BeforeValidator(_each_once)]
+Venues = Annotated[list[VenueName], Field(min_length=1, max_length=VENUES_MAX), AfterValidator(_each_once)]
 ModeName = Literal["RUN", "DRAIN", "HOLD"]
 Absent = SkipJsonSchema[None]
 """A field that was not given; null itself is refused before a model sees it."""

@@ -1,0 +1,114 @@
+"""Who is let in; and that every refusal has the one error shape."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+import trio
+
+from propbot.api.app import make_api
+from propbot.api.auth import Auth
+from propbot.api.replies import ApiError
+
+TOKEN = "t" * 40
+OPEN = {"/", "/healthz", "/docs", "/openapi.json", "/docs/assets/<name>"}
+
+
+async def test_every_route_but_the_open_ones_needs_a_token(app, nobody):
+    for rule in app.url_map.iter_rules():
+        answer = await nobody.request("PATCH" if "PATCH" in rule.methods else "GET", rule.rule)
+        if rule.rule in OPEN:
+            assert answer.status_code in (200, 404), rule.rule
+        else:
+            assert answer.status_code == 401, rule.rule
+            assert answer.headers["WWW-Authenticate"] == "Bearer"
+
+
+async def test_a_path_that_does_not_exist_tells_nothing_without_a_token(nobody):
+    assert (await nobody.get("/api/ui/secret-thing")).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"Bearer " + b"t" * 39,
+        b"Bearer " + b"t" * 41,
+        b"Bearer",
+        b"Bearer ",
+        b"Bearer  ",
+        b"",
+        b"Basic " + b"t" * 40,
+        b"t" * 40,
+        "Bearer ключ".encode(),
+        b"Bearer \xff\xfe",
+        b"Bearer " + b"T" * 40,
+    ],
+)
+async def test_a_wrong_token_is_401_and_never_500(nobody, header):
+    answer = await nobody.get("/api/ui/state", headers={b"Authorization": header})
+    assert answer.status_code == 401
+    assert answer.json()["error"]["code"] == "unauthorised"
+
+
+async def test_the_scheme_is_read_in_any_case(nobody):
+    answer = await nobody.get("/api/ui/state", headers={"Authorization": f"bearer {TOKEN}"})
+    assert answer.status_code == 200
+
+
+async def test_a_token_that_is_not_ascii_works(desk):
+    auth = Auth("ключ" * 10)
+    header = f"Bearer {'ключ' * 10}".encode().decode("latin-1")
+    assert auth.identify(header, "a") == "api"
+
+
+def test_an_empty_token_is_no_token():
+    with pytest.raises(ValueError, match="empty"):
+        Auth(" ")
+
+
+async def test_without_a_token_configured_everything_is_open(desk):
+    app = make_api(desk, auth=Auth(None))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://propbot") as client:
+        assert (await client.get("/api/ui/state")).status_code == 200
+        assert (await client.patch("/api/ui/control", json={"mode": "HOLD"})).status_code == 200
+        assert "securitySchemes" not in (await client.get("/openapi.json")).json()["components"]
+
+
+def answer_to(auth, token, address="10.0.0.1"):
+    try:
+        return auth.identify(None if token is None else f"Bearer {token}", address)
+    except ApiError as error:
+        return error.status
+
+
+async def test_the_eleventh_wrong_token_in_a_minute_is_429_for_that_address_alone(autojump_clock):
+    auth = Auth(TOKEN)
+    assert [answer_to(auth, "wrong") for _ in range(12)] == [401] * 10 + [429] * 2
+    assert answer_to(auth, "wrong", "10.0.0.2") == 401
+    assert answer_to(auth, TOKEN) == "api", "a valid token is never refused"
+    assert answer_to(auth, None) == 401, "a missing one does not count"
+    await trio.sleep(60)
+    assert answer_to(auth, "wrong") == 401
+
+
+async def test_no_path_and_no_method_are_answered_in_the_error_shape(client):
+    for answer, code in [
+        (await client.get("/nothing"), "not_found"),
+        (await client.delete("/api/ui/control"), "method_not_allowed"),
+        (await client.post("/api/ui/state"), "method_not_allowed"),
+    ]:
+        assert answer.json()["error"]["code"] == code
+        assert answer.json()["error"]["message"]
+    assert answer.headers["Allow"]
+
+
+async def test_a_bug_is_a_500_in_the_error_shape_without_its_text(client, desk, monkeypatch, caplog):
+    def broken():
+        raise KeyError("some internal detail")
+
+    monkeypatch.setattr(type(desk), "state_view", lambda self: broken())
+    answer = await client.get("/api/ui/state")
+    assert answer.status_code == 500
+    assert answer.json()["error"]["code"] == "internal"
+    assert "detail" not in answer.text
+    assert "some internal detail" in caplog.text

@@ -1,0 +1,246 @@
+"""The server over real loopback sockets: what one client does, no other feels, and no client delays its end."""
+
+from __future__ import annotations
+
+import random
+import socket
+from contextlib import asynccontextmanager
+from functools import partial
+
+import httpx
+import pytest
+import trio
+
+from propbot.api.server import GRACE_S, run_api
+
+TOKEN = "t" * 40
+
+WEBSOCKET_WITH_TRAILING_BYTE = (
+    b"GET /api/ui/stream HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\nX"
+)
+H2C_WITH_BAD_SETTINGS = (
+    b"GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAA\r\n\r\n"
+)
+H2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"
+
+
+class Serving:
+    def __init__(self, url, nursery, shutdown, ended):
+        self.url = url
+        self.port = int(url.rpartition(":")[2])
+        self.nursery = nursery
+        self.shutdown = shutdown
+        self.ended = ended
+
+    async def healthz(self):
+        async with httpx.AsyncClient(timeout=5) as client:
+            return (await client.get(f"{self.url}/healthz")).status_code
+
+    async def connect(self):
+        return await trio.open_tcp_stream("127.0.0.1", self.port)
+
+    async def stop(self):
+        """Seconds that the end took."""
+        began = trio.current_time()
+        self.shutdown.set()
+        await self.ended.wait()
+        return trio.current_time() - began
+
+
+@asynccontextmanager
+async def open_serving(app):
+    shutdown, ended = trio.Event(), trio.Event()
+
+    async def serve(task_status=trio.TASK_STATUS_IGNORED):
+        await run_api(app, "127.0.0.1", 0, shutdown=shutdown, task_status=task_status)
+        ended.set()
+
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            url = await nursery.start(serve)
+            yield Serving(url, nursery, shutdown, ended)
+            nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+async def serving(app):
+    async with open_serving(app) as serving:
+        yield serving
+
+
+async def read_all(stream, timeout_s=1.0):
+    """What comes until the end, or until nothing more does."""
+    received = b""
+    with trio.move_on_after(timeout_s):
+        while data := await stream.receive_some(65536):
+            received += data
+    return received
+
+
+async def test_it_says_its_url_and_serves_there(app):
+    heard = []
+    shutdown = trio.Event()
+    async with trio.open_nursery() as nursery:
+        url = await nursery.start(
+            partial(run_api, app, "127.0.0.1", 0, shutdown=shutdown, on_started=heard.append)
+        )
+        assert heard == [url]
+        async with httpx.AsyncClient() as client:
+            answer = await client.get(f"{url}/healthz")
+            assert answer.json() == {"status": "ok"}
+            assert "server" not in answer.headers
+        shutdown.set()
+
+
+async def test_a_port_in_use_is_an_error_that_names_it(app):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(OSError, match=rf"127\.0\.0\.1:{port}.*in use"):
+            await run_api(app, "127.0.0.1", port, shutdown=trio.Event())
+
+
+@pytest.mark.parametrize("vector", [WEBSOCKET_WITH_TRAILING_BYTE, H2C_WITH_BAD_SETTINGS, H2_PREFACE])
+async def test_the_requests_that_killed_hypercorn_do_no_harm(serving, vector):
+    async with await serving.connect() as stream:
+        await stream.send_all(vector)
+        answer = await read_all(stream, 0.3)
+    assert answer.startswith(b"HTTP/1.1 ")
+    assert b" 101 " not in answer
+    assert await serving.healthz() == 200
+
+
+async def test_an_h2c_upgrade_is_ignored_and_answered_in_http_1_1(serving):
+    async with httpx.AsyncClient() as client:
+        headers = {"Upgrade": "h2c", "Connection": "Upgrade, HTTP2-Settings", "HTTP2-Settings": "AAMAAABkAAQAAP__"}
+        assert (await client.get(f"{serving.url}/healthz", headers=headers)).status_code == 200
+        assert (await client.get(f"{serving.url}/healthz", headers=headers)).status_code == 200
+
+
+async def test_an_http_2_preface_is_refused(serving):
+    async with await serving.connect() as stream:
+        await stream.send_all(H2_PREFACE)
+        assert (await read_all(stream)).startswith(b"HTTP/1.1 505")
+
+
+async def test_a_connection_serves_many_requests(serving):
+    async with await serving.connect() as stream:
+        for _ in range(3):
+            await stream.send_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+            received = b""
+            while not received.endswith(b'{"status":"ok"}'):
+                received += await stream.receive_some(65536)
+
+
+async def test_pipelined_requests_are_answered_in_order(serving):
+    async with await serving.connect() as stream:
+        await stream.send_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = await read_all(stream, 0.3)
+    assert answer.count(b"HTTP/1.1 200") == 2
+    assert answer.index(b'{"status":"ok"}') < answer.index(b"<h1>PropBot")
+
+
+async def test_idle_keep_alive_connections_do_not_delay_the_end(serving):
+    async with httpx.AsyncClient() as client:
+        for _ in range(2):
+            assert (await client.get(f"{serving.url}/healthz")).status_code == 200
+        assert await serving.stop() < GRACE_S / 2
+
+
+async def test_no_client_delays_the_end_beyond_a_second(serving, desk):
+    desk.ledger_hangs = True
+    silent = await serving.connect()
+    half = await serving.connect()
+    await half.send_all(b"PATCH /api/ui/control HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+    waiting = await serving.connect()
+    await waiting.send_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+    await trio.sleep(0.05)
+    assert await serving.stop() < 1
+    for stream in (silent, half, waiting):
+        await trio.aclose_forcefully(stream)
+
+
+async def test_a_client_that_stops_reading_delays_nothing(serving):
+    """Its answers fill the socket's buffers, and the write that waits is shielded by hypercorn."""
+    stream = await serving.connect()
+    asked = b"GET /docs/assets/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n"
+    await stream.send_all(asked * 20)
+    await trio.sleep(0.1)
+    assert await serving.healthz() == 200
+    assert await serving.stop() < 1
+    await trio.aclose_forcefully(stream)
+
+
+async def test_being_cancelled_ends_it_too(app):
+    async with open_serving(app) as serving:
+        stream = await serving.connect()
+        await stream.send_all(b"GET /docs/assets/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n" * 20)
+        await trio.sleep(0.05)
+        began = trio.current_time()
+        serving.nursery.cancel_scope.cancel()
+    assert trio.current_time() - began < 1
+    await trio.aclose_forcefully(stream)
+
+
+async def test_after_the_end_nobody_is_let_in(serving):
+    await serving.stop()
+    with pytest.raises(OSError):
+        await serving.connect()
+
+
+def mutated(rng):
+    """A request that was right once."""
+    seeds = [
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+        b'PATCH /api/ui/control HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n{"mode":"HOLD"}',
+        b"GET /api/ui/fills?limit=5 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + TOKEN.encode() + b"\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+        b"OPTIONS * HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc",
+        b"GET http://x/%ff?%00 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        b"GET ?x HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /\xc3\xa4 HTTP/1.1\r\nHost: x\r\n\r\n",
+        WEBSOCKET_WITH_TRAILING_BYTE,
+        H2C_WITH_BAD_SETTINGS,
+        H2_PREFACE,
+    ]
+    raw = bytearray(rng.choice(seeds))
+    for _ in range(rng.randrange(6)):
+        at = rng.randrange(len(raw))
+        match rng.randrange(4):
+            case 0:
+                raw[at] = rng.randrange(256)
+            case 1:
+                del raw[at : at + rng.randrange(1, 8)]
+            case 2:
+                raw[at:at] = bytes(rng.randrange(256) for _ in range(rng.randrange(1, 8)))
+            case _:
+                raw[at:at] = rng.choice([b"\r\n", b"\r\n\r\n", b"\x00", b"Upgrade: h2c\r\n", b"Content-Length: 9\r\n"])
+        if not raw:
+            return b"\r\n"
+    return bytes(raw)
+
+
+async def test_two_hundred_malformed_requests_leave_the_server_serving(serving):
+    rng = random.Random(20261123)
+    requests = [mutated(rng) for _ in range(200)]
+
+    async def send(raw, limit):
+        async with limit:
+            stream = await serving.connect()
+            try:
+                for at in range(0, len(raw), 40):
+                    await stream.send_all(raw[at : at + 40])
+                await read_all(stream, 0.02)
+            except trio.BrokenResourceError:
+                pass  # closed on us before it had everything: its right
+            finally:
+                await trio.aclose_forcefully(stream)
+
+    limit = trio.CapacityLimiter(20)
+    async with trio.open_nursery() as nursery:
+        for raw in requests:
+            nursery.start_soon(send, raw, limit)
+    assert await serving.healthz() == 200
+    assert await serving.stop() < 1

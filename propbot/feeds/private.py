@@ -1,0 +1,172 @@
+"""One account's private stream: what happened to our orders, as soon as the venue says so.
+
+It is up once the venue said that it is ready (or once connected, where it says nothing). A quiet account is normal, so
+silence proves nothing: pings with a deadline find a half-open stream. Whatever was missed while it was down is not
+replayed by the venue; `on_up` is where the reconciler is told to look.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Awaitable, Callable
+
+import trio
+from attrs import define, field
+
+from propbot.domain.clock import Clock
+from propbot.domain.dialect import Dialect, HttpCall, HttpReply
+from propbot.domain.errors import AccessRefused, ProtocolViolation, VenueError, VenueRetry
+from propbot.domain.instruments import Endpoints
+from propbot.domain.orders import PrivateEnded, PrivateEvent, PrivateReady
+from propbot.feeds.session import FeedHealth, end_reason, open_session
+from propbot.kit.net import Network
+from propbot.kit.supervise import Backoff
+from propbot.kit.ws import WebSocket, WebSocketClosed
+
+REFUSALS_MAX = 3
+"""A refused key is asked for no more often than this until it changes."""
+KEEPALIVE_RETRY_S = 60.0
+"""A listen key lives twice as long as its keepalive interval: a few tries fit in."""
+
+
+@define(eq=False)
+class PrivateFeed:
+    network: Network
+    endpoints: Endpoints
+    dialect: Dialect
+    ask: Callable[[HttpCall], Awaitable[HttpReply]]
+    """One HTTP call, with its own deadline; raises VenueError where no reply came."""
+    ts_ms: Callable[[], int]
+    clock: Clock
+    on_event: Callable[[PrivateEvent], None]
+    on_up: Callable[[], None]
+    on_down: Callable[[str], None]
+    """(reason). Each `on_up` is followed by one."""
+    on_problem: Callable[[str], None]
+    """One line about something that did not end the session; a frame that was not understood is one."""
+    ping_every_s: float = 15.0
+    ping_timeout_s: float = 10.0
+    ready_timeout_s: float = 10.0
+    health: FeedHealth = field(factory=FeedHealth)
+    up: bool = field(default=False, init=False)
+    refusals: int = field(default=0, init=False)
+    """Access refused in a row; at REFUSALS_MAX the stream waits for `access_changed`."""
+    _access_changed: trio.Event = field(factory=trio.Event, init=False)
+
+    def access_changed(self) -> None:
+        """There are other keys, or other rights for them: a refused stream tries again."""
+        self.refusals = 0
+        self._access_changed.set()
+        self._access_changed = trio.Event()
+
+    async def run_session(self, backoff: Backoff) -> None:
+        """Until cancelled, or until the session ends: then VenueError."""
+        if self.refusals >= REFUSALS_MAX:
+            await self._access_changed.wait()
+        try:
+            await self._run_session(backoff)
+        except AccessRefused:
+            self.refusals += 1
+            raise
+        finally:
+            reason = end_reason(sys.exception())
+            self.health.note_error(reason, self.clock.mono_s())
+            if self.up:
+                self.up = False
+                self.on_down(reason)
+
+    async def _run_session(self, backoff: Backoff) -> None:
+        key = await self._ask_key()
+        plan = self.dialect.private_plan(key, self.ts_ms())
+        async with (
+            open_session(self.network, self.dialect.venue, self.endpoints, plan, self.health) as ws,
+            trio.open_nursery() as nursery,
+        ):
+            if self.dialect.private_needs_ready:
+                nursery.start_soon(self._watch_ready)
+            else:
+                self._come_up()
+            nursery.start_soon(self._ping, ws, backoff)
+            if key is not None and self.dialect.private_keepalive_s is not None:
+                nursery.start_soon(self._keep_alive, key, self.dialect.private_keepalive_s)
+            await self._read(ws)
+
+    async def _ask_key(self) -> str | None:
+        call = self.dialect.call_private_key()
+        return None if call is None else self.dialect.read_private_key(await self.ask(call))
+
+    def _come_up(self) -> None:
+        if not self.up:
+            self.up = True
+            self.refusals = 0
+            self.on_up()
+
+    async def _read(self, ws: WebSocket) -> None:
+        while True:
+            try:
+                frame = await ws.receive()
+            except WebSocketClosed as closed:
+                raise VenueRetry(self.dialect.venue, str(closed)) from closed
+            self.health.note_frame(self.clock.mono_s())
+            try:
+                events = self.dialect.read_private(frame)
+            except ProtocolViolation as error:
+                self._problem(str(error))
+                self.health.note_violation(error)
+                continue
+            self.health.violations_in_a_row = 0
+            for event in events:
+                self._take(event)
+
+    def _take(self, event: PrivateEvent) -> None:
+        match event:
+            case PrivateReady():
+                self._come_up()
+            case PrivateEnded(reason):
+                raise VenueRetry(self.dialect.venue, f"the private stream ended: {reason}")
+            case _:
+                self.on_event(event)
+
+    async def _watch_ready(self) -> None:
+        await trio.sleep(self.ready_timeout_s)
+        if not self.up:
+            raise VenueRetry(self.dialect.venue, f"the private stream was not ready within {self.ready_timeout_s:g} s")
+
+    async def _ping(self, ws: WebSocket, backoff: Backoff) -> None:
+        while True:
+            with trio.move_on_after(self.ping_timeout_s) as waiting:
+                try:
+                    await ws.ping()
+                except WebSocketClosed as closed:
+                    raise VenueRetry(self.dialect.venue, str(closed)) from closed
+            if waiting.cancelled_caught:
+                raise VenueRetry(self.dialect.venue, f"no pong within {self.ping_timeout_s:g} s")
+            if self.up:
+                backoff.reset()
+            await trio.sleep(self.ping_every_s)
+
+    async def _keep_alive(self, key: str, every_s: float) -> None:
+        pause_s = every_s
+        while True:
+            await trio.sleep(pause_s)
+            problem = await self._extend(key)
+            pause_s = every_s if problem is None else KEEPALIVE_RETRY_S
+            if problem is not None:
+                self._problem(f"{self.dialect.venue}: the listen key was not extended: {problem}")
+
+    async def _extend(self, key: str) -> str | None:
+        """What went wrong, if that may pass; VenueRetry if the venue does not know the key any more."""
+        try:
+            reply = await self.ask(self.dialect.call_private_keepalive(key))
+        except VenueError as error:
+            return str(error)
+        if 200 <= reply.status < 300:
+            return None
+        told = f"HTTP {reply.status} {reply.body[:200].decode('utf-8', 'replace')}"
+        if reply.status < 500 and reply.status not in (418, 429):
+            raise VenueRetry(self.dialect.venue, f"the listen key is not accepted any more: {told}")
+        return told
+
+    def _problem(self, text: str) -> None:
+        self.health.note_error(text, self.clock.mono_s())
+        self.on_problem(text)

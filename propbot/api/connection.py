@@ -42,8 +42,8 @@ class Http1Only(H11Protocol):
     async def _check_protocol(self, event: h11.Request) -> None:
         if event.http_version not in (b"1.0", b"1.1"):
             await self._refuse(505, f"HTTP/{event.http_version.decode('ascii', 'replace')}")
-        if not event.target.isascii():
-            await self._refuse(400, "a target that is not ASCII")
+        if not (event.target.startswith(b"/") and event.target.isascii()):
+            await self._refuse(400, "a target that is no path")
 
     async def _create_stream(self, request: h11.Request) -> None:
         self.stream = HTTPStream(
@@ -98,7 +98,8 @@ class Connection(TCPServer):
             try:
                 with trio.fail_after(WRITE_S_MAX, shield=True):
                     await self.stream.send_all(event.data)
-            except (trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+            except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError, trio.TooSlowError):
+                # Busy: hypercorn is sending the end of the stream meanwhile, outside of the lock
                 await trio.aclose_forcefully(self.stream)
                 await self.protocol.handle(Closed())
 

@@ -46,7 +46,7 @@ FAULTY_RESTS = [
     '{"mode": "HOLD", "reason": 5}',
     '{"mode": "HOLD", "reason": "%s"}' % ("x" * 201),
     '{"mode": "HOLD", "reason": "\\ud800"}',
-    '{"mode": "HOLD", "x": %s1%s}' % ("[" * 30, "]" * 30),
+    '{"mode": "HOLD", "x": ' + "[" * 30 + "]" * 30 + "}",
     '{"mode": "RUN", "mode": "HOLD"}',
     '{"mode": "HOLD", "mode": "RUN"}',
 ]

@@ -125,6 +125,13 @@ async def test_an_http_2_preface_is_refused(serving):
         assert (await read_all(stream)).startswith(b"HTTP/1.1 505")
 
 
+@pytest.mark.parametrize("target", [b"?x", b"*", b"/\xc3\xa4", b"http://x/healthz", b"x:80"])
+async def test_a_target_that_is_no_path_is_refused(serving, target):
+    async with await serving.connect() as stream:
+        await stream.send_all(b"GET " + target + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await read_all(stream)).startswith(b"HTTP/1.1 400")
+
+
 async def test_a_connection_serves_many_requests(serving):
     async with await serving.connect() as stream:
         for _ in range(3):
@@ -194,7 +201,8 @@ def mutated(rng):
     """A request that was right once."""
     seeds = [
         b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
-        b'PATCH /api/ui/control HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n{"mode":"HOLD"}',
+        b"PATCH /api/ui/control HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n"
+        b'{"mode":"HOLD"}',
         b"GET /api/ui/fills?limit=5 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + TOKEN.encode() + b"\r\n\r\n",
         b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
         b"OPTIONS * HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\nabc",

@@ -35,8 +35,8 @@ from propbot.domain.mode import Mode, Profile
 from propbot.domain.money import amount_text
 from propbot.execution.first_contact import meet_venue
 from propbot.execution.gateway import VenueGateway, open_gateway
-from propbot.feeds.private import run_private_session
-from propbot.feeds.public import run_public_session
+from propbot.feeds.private import PrivateFeed
+from propbot.feeds.public import PublicFeed
 from propbot.kit.supervise import Backoff, describe, run_reporting_crash, run_restarting
 from propbot.ledger.store import open_ledger
 from propbot.service import Seams, Service, ServiceConfig, assemble
@@ -72,19 +72,18 @@ async def run_service(
 ) -> None:
     """Run until asked to stop, then return. LedgerError if the ledger can't be opened."""
     stop = stop or Stop()
-    async with _open_service(config, seams) as service:
-        async with trio.open_nursery() as root:
-            _start_tasks(root, service)
-            api_stop = trio.Event()
-            if serve_api is not None:
-                root.start_soon(_engine_task, service, "api", partial(serve_api, service, api_stop))
-            if with_signals:
-                root.start_soon(_watch_signals, service, stop)
-            task_status.started(service)
-            await stop.requested.wait()
-            api_stop.set()
-            await _wind_down_and_flush(service, stop.why)
-            root.cancel_scope.cancel()
+    async with _open_service(config, seams) as service, trio.open_nursery() as root:
+        _start_tasks(root, service)
+        api_stop = trio.Event()
+        if serve_api is not None:
+            root.start_soon(_engine_task, service, "api", partial(serve_api, service, api_stop))
+        if with_signals:
+            root.start_soon(_watch_signals, service, stop)
+        task_status.started(service)
+        await stop.requested.wait()
+        api_stop.set()
+        await _wind_down_and_flush(service, stop.why)
+        root.cancel_scope.cancel()
 
 
 @asynccontextmanager
@@ -175,34 +174,28 @@ def _backoff(service: Service) -> Backoff:
 
 
 async def _run_feed(service: Service, venue: VenueId) -> None:
-    each = service.config.venues[venue]
-    link = service.links[venue]
-
-    async def session(backoff: Backoff) -> None:
-        await run_public_session(
-            network=service.seams.network, endpoints=each.endpoints, dialect=each.dialect,
-            book=service.market.books[venue], symbol=service.pair,
-            fetch_snapshot=partial(service.gateways[venue].depth, service.pair),
-            on_change=partial(service.pipeline.on_book, venue), health=link.feed, backoff=backoff,
-            clock=service.seams.clock, rng=service.seams.rng,
-        )
-
-    await run_restarting(f"feed:{venue}", session, backoff=_backoff(service), on_failure=_failed(service))
+    each, gateway = service.config.venues[venue], service.gateways[venue]
+    feed = PublicFeed(
+        network=service.seams.network, endpoints=each.endpoints, dialect=each.dialect, symbol=service.pair,
+        book=service.market.books[venue], fetch_snapshot=partial(gateway.depth, service.pair),
+        clock=service.seams.clock, rng=service.seams.rng, on_change=partial(service.pipeline.on_book, venue),
+        on_problem=partial(service.on_problem, venue), venue_now_ms=gateway.venue_now_ms,
+        health=service.links[venue].feed,
+    )
+    await run_restarting(f"feed:{venue}", feed.run_session, backoff=_backoff(service), on_failure=_failed(service))
 
 
 async def _run_private(service: Service, venue: VenueId) -> None:
-    each = service.config.venues[venue]
-    gateway = service.gateways[venue]
-
-    async def session(backoff: Backoff) -> None:
-        await run_private_session(
-            network=service.seams.network, endpoints=each.endpoints, dialect=each.dialect, ask=gateway.ask,
-            ts_ms=gateway.ts_ms, on_event=partial(service.on_private_event, venue),
-            on_up=partial(service.on_private_up, venue), on_down=partial(service.on_private_down, venue),
-            backoff=backoff,
-        )
-
-    await run_restarting(f"private:{venue}", session, backoff=_backoff(service), on_failure=_failed(service))
+    each, gateway = service.config.venues[venue], service.gateways[venue]
+    while gateway.offset_ms is None:  # what is signed needs the venue's clock
+        await trio.sleep(0.02)
+    feed = PrivateFeed(
+        network=service.seams.network, endpoints=each.endpoints, dialect=each.dialect, ask=gateway.ask,
+        ts_ms=gateway.ts_ms, clock=service.seams.clock, on_event=partial(service.on_private_event, venue),
+        on_up=partial(service.on_private_up, venue), on_down=partial(service.on_private_down, venue),
+        on_problem=partial(service.on_problem, venue), health=service.links[venue].private,
+    )
+    await run_restarting(f"private:{venue}", feed.run_session, backoff=_backoff(service), on_failure=_failed(service))
 
 
 async def _run_gateway(service: Service, venue: VenueId) -> None:

@@ -8,7 +8,6 @@ import logging
 import os
 import random
 import sys
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -134,15 +133,16 @@ def _run_or_exit(task: Callable[[], Awaitable[None]], data_dir: Path | None) -> 
         click.echo(f"propbot: {error}: stop it first, or use another DATA_DIR", err=True)
         sys.exit(BUSY)
     except (PropBotError, OSError) as error:
-        _exit_on(error.problems if isinstance(error, SettingsError) else [describe(error)])
+        _exit_on(_problems_of(error))
     except BaseExceptionGroup as group:
         found = leaves(group)
-        if not all(isinstance(error, (PropBotError, OSError, KeyboardInterrupt)) for error in found):
+        if not all(isinstance(each, (PropBotError, OSError, KeyboardInterrupt)) for each in found):
             raise
-        for error in found:
-            if isinstance(error, SettingsError):
-                _exit_on(error.problems)
-        _exit_on([describe(group)])
+        _exit_on([problem for each in found for problem in _problems_of(each)])
+
+
+def _problems_of(error: BaseException) -> list[str]:
+    return list(error.problems) if isinstance(error, SettingsError) else [describe(error)]
 
 
 async def _run_service(settings: Settings) -> None:

@@ -34,7 +34,7 @@ from propbot.execution.gateway import VenueGateway
 from propbot.execution.reconcile import Reconciler, ReconResult, Verdict
 from propbot.execution.resolver import Resolver
 from propbot.execution.winddown import WindDown
-from propbot.feeds.public import FeedHealth
+from propbot.feeds.session import FeedHealth
 from propbot.guards.clock_skew import ClockSkewGuard
 from propbot.guards.feed_stale import FeedStaleGuard
 from propbot.guards.hedge import HedgeGuard
@@ -96,6 +96,7 @@ class VenueLink:
     met: Met | None = None
     meeting_error: str = "not met yet"
     feed: FeedHealth = field(factory=FeedHealth)
+    private: FeedHealth = field(factory=FeedHealth)
     private_up: bool = False
     private_reason: str = "not connected yet"
     access_refused: str = ""
@@ -180,7 +181,7 @@ class Service:
             return f"{venue}: market data is not connected"
         if not link.private_up:
             return f"{venue}: private stream is down: {link.private_reason}"
-        pause_s = self.gateways[venue].paused_until_mono_s - self.seams.clock.mono_s()
+        pause_s = self.gateways[venue].paused_s
         if pause_s > 0:
             return f"{venue}: paused by the venue for {pause_s:.1f} s more"
         return self._unreconciled(venue)
@@ -247,6 +248,10 @@ class Service:
     def session_failed(self, name: str, error: BaseException, story: str) -> None:
         """A supervised session ended; it is started again."""
         self.journal.say("WARN", "session", f"{name}: {story}; it is started again", source=name)
+
+    def on_problem(self, venue: VenueId, text: str) -> None:
+        """Something about a stream that did not end its session."""
+        self.journal.say("WARN", "feed", text, venue=venue)
 
     def on_stuck(self, stuck: Stuck) -> None:
         reason = f"lot {stuck.lot_id} has a naked {amount_text(stuck.exposure)} {self.base}: {stuck.reason}"
@@ -348,11 +353,12 @@ class Service:
         age = self.book_ages_s()[venue]
         metrics: dict[str, Metric] = {
             "book_age_s": None if age is None else round(age, 3), "resyncs": book.resyncs,
-            "frames": link.feed.frames, "malformed": link.feed.malformed,
+            "frames": link.feed.frames, "malformed": link.feed.violations + book.malformed,
             "clock_offset_ms": None if gateway.offset_ms is None else round(gateway.offset_ms, 1),
         }
         health = Health.OK if problem is None else Health.WARN
-        self.board.put(f"venue:{venue}", venue, "venues", health, problem or "connected, synchronised, reconciled", metrics)
+        summary = problem or "connected, synchronised, reconciled"
+        self.board.put(f"venue:{venue}", venue, "venues", health, summary, metrics)
 
 
 def assemble(

@@ -246,16 +246,13 @@ class ServiceDesk:
     # --- what happened
 
     async def orders(self, limit: int, cursor: str | None) -> tuple[Sequence[OrderRow], str | None]:
-        page = await self.service.ledger.orders_page(limit, cursor)
-        return page.items, page.next_cursor
+        return await self.service.ledger.orders_page(limit, cursor)
 
     async def fills(self, limit: int, cursor: str | None) -> tuple[Sequence[FillRow], str | None]:
-        page = await self.service.ledger.fills_page(limit, cursor)
-        return page.items, page.next_cursor
+        return await self.service.ledger.fills_page(limit, cursor)
 
     async def lots(self, limit: int, cursor: str | None) -> tuple[Sequence[Lot], str | None]:
-        page = await self.service.ledger.lots_page(limit, cursor)
-        return page.items, page.next_cursor
+        return await self.service.ledger.lots_page(limit, cursor)
 
     async def events(
         self, limit: int, cursor: str | None, wanted: EventQuery
@@ -263,8 +260,7 @@ class ServiceDesk:
         chosen = EventFilter(
             wanted.since_ns, wanted.until_ns, wanted.level, wanted.kind, wanted.venue, wanted.symbol
         )
-        page = await self.service.ledger.events_page(limit, cursor, chosen)
-        return page.items, page.next_cursor
+        return await self.service.ledger.events_page(limit, cursor, chosen)
 
     # --- whether it lives
 

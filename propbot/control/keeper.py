@@ -18,7 +18,6 @@ from propbot.kit.trace import Trace
 from propbot.spread.reference import BasisState
 
 
-
 @define(eq=False)
 class StateKeeper:
     """`stored` is what an earlier life left; `problem` says why a file that is there could not be used."""

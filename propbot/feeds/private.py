@@ -23,8 +23,8 @@ from propbot.kit.net import Network
 from propbot.kit.supervise import Backoff
 from propbot.kit.ws import WebSocket, WebSocketClosed
 
-REFUSALS_MAX = 3
-"""A refused key is asked for no more often than this until it changes."""
+REFUSED_PAUSE_S = 60.0
+"""A refused key is not asked with again before that, unless it changed: it does not get better by asking."""
 KEEPALIVE_RETRY_S = 60.0
 """A listen key lives twice as long as its keepalive interval: a few tries fit in."""
 
@@ -41,7 +41,7 @@ class PrivateFeed:
     on_event: Callable[[PrivateEvent], None]
     on_up: Callable[[], None]
     on_down: Callable[[str], None]
-    """(reason). Each `on_up` is followed by one."""
+    """(reason), at the end of every session, also of one that never came up."""
     on_problem: Callable[[str], None]
     """One line about something that did not end the session; a frame that was not understood is one."""
     ping_every_s: float = 15.0
@@ -49,31 +49,30 @@ class PrivateFeed:
     ready_timeout_s: float = 10.0
     health: FeedHealth = field(factory=FeedHealth)
     up: bool = field(default=False, init=False)
-    refusals: int = field(default=0, init=False)
-    """Access refused in a row; at REFUSALS_MAX the stream waits for `access_changed`."""
+    _refused: bool = field(default=False, init=False)
     _access_changed: trio.Event = field(factory=trio.Event, init=False)
 
     def access_changed(self) -> None:
         """There are other keys, or other rights for them: a refused stream tries again."""
-        self.refusals = 0
         self._access_changed.set()
         self._access_changed = trio.Event()
 
     async def run_session(self, backoff: Backoff) -> None:
         """Until cancelled, or until the session ends: then VenueError."""
-        if self.refusals >= REFUSALS_MAX:
-            await self._access_changed.wait()
+        if self._refused:
+            with trio.move_on_after(REFUSED_PAUSE_S):
+                await self._access_changed.wait()
+        self._refused = False
         try:
             await self._run_session(backoff)
         except AccessRefused:
-            self.refusals += 1
+            self._refused = True
             raise
         finally:
+            self.up = False
             reason = end_reason(sys.exception())
             self.health.note_error(reason, self.clock.mono_s())
-            if self.up:
-                self.up = False
-                self.on_down(reason)
+            self.on_down(reason)
 
     async def _run_session(self, backoff: Backoff) -> None:
         key = await self._ask_key()
@@ -98,7 +97,6 @@ class PrivateFeed:
     def _come_up(self) -> None:
         if not self.up:
             self.up = True
-            self.refusals = 0
             self.on_up()
 
     async def _read(self, ws: WebSocket) -> None:

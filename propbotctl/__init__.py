@@ -1,0 +1,1 @@
+"""The operator's command line. It speaks HTTP to the service and knows nothing else of it."""

@@ -1,0 +1,171 @@
+"""The commands. Each asks once, prints, and ends with an exit code that a script can rely on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import click
+
+from propbotctl import show
+from propbotctl.failures import PENDING, clean
+from propbotctl.options import Target, target_options
+
+CONTEXT = {"help_option_names": ["-h", "--help"]}
+_WORDS: Mapping[str, bool] = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
+_FLAGS = ("safe_mode", "dry_run_only")
+_TEXTS = ("mode", "reason", "loop_pair")
+
+
+@click.group(context_settings=CONTEXT)
+@target_options
+def propbotctl(target: Target) -> None:
+    """Look at a running PropBot, and steer it.
+
+    Exit codes: 0 ok, 1 refused or failed, 2 usage, 3 unreachable, 4 unauthorised, 5 waits for an approval.
+    """
+
+
+@propbotctl.command()
+@target_options
+def status(target: Target) -> None:
+    """Overall status, mode, HOLD and alerts."""
+    _print(target, target.get("/api/ui/status/overview"), show.show_status)
+
+
+@propbotctl.command()
+@target_options
+def components(target: Target) -> None:
+    """Every component, and the open incidents."""
+    _print(target, target.get("/api/ui/status/components"), show.show_components)
+
+
+@propbotctl.command()
+@target_options
+def state(target: Target) -> None:
+    """Loop, P&L, risk, venues and positions."""
+    _print(target, target.get("/api/ui/state"), show.show_state)
+
+
+@propbotctl.command()
+@click.option("--reason", metavar="TEXT", help="Why; it is shown wherever the HOLD is.")
+@target_options
+def pause(target: Target, reason: str | None) -> None:
+    """HOLD: stop orders at once."""
+    _patch(target, {"mode": "HOLD"} | ({} if reason is None else {"reason": reason}))
+
+
+@propbotctl.command()
+@target_options
+def resume(target: Target) -> None:
+    """Leave HOLD. SAFE_MODE, if it is set, stays."""
+    _patch(target, {"mode": "RUN"})
+
+
+@propbotctl.command()
+@click.option("--timeout", "timeout_s", type=click.FloatRange(1, 3600), metavar="SEC", help="Then HOLD, flat or not.")
+@target_options
+def drain(target: Target, timeout_s: float | None) -> None:
+    """Open nothing, close and hedge until flat, then HOLD."""
+    _patch(target, {"mode": "DRAIN"} | ({} if timeout_s is None else {"drain_timeout_sec": timeout_s}))
+
+
+@propbotctl.group()
+@target_options
+def control(target: Target) -> None:
+    """The parameters in force."""
+
+
+@control.command("get")
+@target_options
+def control_get(target: Target) -> None:
+    """Show them."""
+    _print(target, target.get("/api/ui/control-state"), show.show_control)
+
+
+@control.command("set")
+@click.argument("assignments", nargs=-1, required=True, metavar="NAME=VALUE...")
+@target_options
+def control_set(target: Target, assignments: Sequence[str]) -> None:
+    """Change them: all or nothing."""
+    _patch(target, dict(_assignment(text) for text in assignments))
+
+
+def _list_command(name: str, about: str, print_items: Callable[[Sequence[Mapping[str, Any]]], None]) -> None:
+    @propbotctl.command(name, help=about)
+    @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+    @click.option("--cursor", metavar="C", help="The next page, as the page before named it.")
+    @target_options
+    def list_items(target: Target, limit: int, cursor: str | None) -> None:
+        params = {"limit": str(limit)} | ({} if cursor is None else {"cursor": cursor})
+        answer = target.get(f"/api/ui/{name}", params)
+        _print(target, answer, lambda page: print_items(page["items"]))
+        if answer["next_cursor"] is not None and not target.json:
+            click.echo(f"older ones: --cursor {answer['next_cursor']}", err=True)
+
+
+_list_command("orders", "Orders, newest first.", show.show_orders)
+_list_command("fills", "Fills, newest first.", show.show_fills)
+_list_command("lots", "Opened pairs, newest first.", show.show_lots)
+_list_command("positions", "Open positions.", show.show_positions)
+_list_command("events", "The journal, newest first.", show.show_events)
+
+
+def _print(target: Target, answer: dict[str, Any], plain: Callable[[dict[str, Any]], None]) -> None:
+    if target.json:
+        show.print_json(answer)
+    else:
+        plain(answer)
+
+
+def _patch(target: Target, body: dict[str, Any]) -> None:
+    code, answer = target.patch(body)
+    if target.json:
+        show.print_json(answer)
+    elif code == 202:
+        show.line(f"waits for another person: approval {answer['approval'].get('id', '')}; nothing changed yet")
+    else:
+        _show_change(answer)
+    if code == 202:
+        raise SystemExit(PENDING)
+
+
+def _show_change(answer: Mapping[str, Any]) -> None:
+    after = answer["control"]
+    for name, change in answer["changes"].items():
+        show.line(f"{name}: {_shown(change['old'])} -> {_shown(change['new'])}")
+    if not answer["changes"]:
+        show.line("nothing changed: it was so already")
+    for warning in answer["warnings"]:
+        click.echo(f"warning: {clean(warning)}", err=True)
+    show.line(f"mode={after['mode']}")
+    if after["hold"] is not None:
+        show.line(after["hold"]["line"])
+    elif after["safe_mode"]:
+        show.line("SAFE_MODE is still on: no order is sent. To clear it: propbotctl control set safe_mode=false")
+
+
+def _shown(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else show.word(value)
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    """`NAME=VALUE` as JSON would have it; what is no number, flag or list is text, for the service to judge."""
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise click.UsageError(f"{text!r} is not NAME=VALUE, such as order_notional_usdt=100")
+    if name in _TEXTS:
+        return name, value
+    if name in _FLAGS and value.lower() in _WORDS:
+        return name, _WORDS[value.lower()]
+    if name == "loop_venues" and not value.startswith("["):
+        return name, value.split(",")
+    try:
+        return name, json.loads(value, parse_constant=_no_number)
+    except ValueError:
+        return name, value
+
+
+def _no_number(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,45 @@
+"""How a command ends when it does not end well: an exit code that scripts can rely on, and what to do next.
+
+    0 ok   1 refused or failed   2 usage   3 unreachable   4 unauthorised   5 waits for another person's approval
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import IO, Any
+
+import click
+
+PENDING = 5
+
+
+class Failure(click.ClickException):
+    """Refused, or failed. Said on stderr: the message, then one line each of what to do next."""
+
+    exit_code = 1
+
+    def __init__(self, message: str, *next_steps: str) -> None:
+        super().__init__(message)
+        self.next_steps: Sequence[str] = next_steps
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        click.echo(f"error: {clean(self.message)}", file=file, err=True)
+        for step in self.next_steps:
+            click.echo(f"  {clean(step)}", file=file, err=True)
+
+
+class Misused(Failure):
+    exit_code = 2
+
+
+class Unreachable(Failure):
+    exit_code = 3
+
+
+class Unauthorised(Failure):
+    exit_code = 4
+
+
+def clean(text: str) -> str:
+    """What came over the wire must not steer the terminal."""
+    return "".join(char if char.isprintable() else "?" for char in text)

@@ -1,0 +1,152 @@
+"""How answers look on a terminal: plain lines for what scripts grep, tables of 80 columns for what people read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from propbotctl.failures import clean
+
+Row = Mapping[str, Any]
+
+
+def print_json(answer: Mapping[str, Any]) -> None:
+    click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+
+
+def line(text: str) -> None:
+    click.echo(clean(text))
+
+
+def word(value: Any) -> str:
+    """Booleans as one writes them, null as "unknown"."""
+    if value is None:
+        return "unknown"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def clock(stamp: Any) -> str:
+    """`11-23 03:12:09` of an ISO time: the year is known."""
+    text = str(stamp or "")
+    return f"{text[5:10]} {text[11:19]}" if len(text) >= 19 else text
+
+
+def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], empty: str) -> None:
+    if not rows:
+        line(empty)
+        return
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    shown = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
+    for name in columns:
+        shown.add_column(name, overflow="fold")
+    for row in rows:
+        shown.add_row(*(Text(clean("" if cell is None else str(cell))) for cell in row))
+    Console(highlight=False).print(shown)
+
+
+def show_status(overview: Mapping[str, Any]) -> None:
+    said = overview["overall_status"]
+    line(f"overall.status={overview['overall']}")
+    line(f"mode={overview['mode']}")
+    line(f"profile={overview['profile']}")
+    line(f"safe_mode={word(overview['safe_mode'])}")
+    line(f"dry_run_only={word(overview['dry_run_only'])}")
+    if (hold := overview.get("hold")) is not None:
+        line(hold["line"])
+        for cause in hold["causes"][1:]:
+            line(f"  and since {clock(cause['since'])} by {cause['source']}: {cause['reason']}")
+    elif said["reason"]:
+        line(f"{said['status']} by {said['source']} since {clock(said['since'])}: {said['reason']}")
+    for alert in overview["alerts"]:
+        line(f"alert {alert['severity']} {alert['component_id']}: {alert['msg']}")
+    if not overview["alerts"]:
+        line("no alerts")
+    line(f"version={overview['version']} uptime_s={overview['uptime_s']:.0f}")
+
+
+def show_components(answer: Mapping[str, Any]) -> None:
+    rows = [(c["id"], c["status"], clock(c["since"]), c["summary"]) for c in answer["components"]]
+    table(("component", "status", "since", "summary"), rows, "no component has reported yet")
+    unresolved = [i for i in answer["incidents"] if i["resolved_at"] is None]
+    for incident in unresolved:
+        line(f"incident {incident['id']} {incident['severity']} {incident['component_id']}: {incident['summary']}")
+
+
+def show_state(state: Mapping[str, Any]) -> None:
+    line(f"mode={state['mode']} safe_mode={word(state['safe_mode'])} dry_run={word(state['dry_run'])}")
+    loop = state["loop"]
+    line(f"loop {loop['pair']} on {', '.join(loop['venues'])}: {loop['why_not'] or 'trading'}")
+    line("pnl " + " ".join(f"{name}={word(value)}" for name, value in state["pnl"].items()))
+    for reason in state["risk_reasons"]:
+        line(f"risk {reason['code']}: {reason['message']}")
+    rows = [_venue_row(name, venue) for name, venue in state["venues"].items()]
+    table(("venue", "usable", "bid", "ask", "book age s", "keys", "balances"), rows, "no venues")
+    show_positions(state["risk"]["positions"])
+
+
+def _venue_row(name: str, venue: Mapping[str, Any]) -> tuple[Any, ...]:
+    book = venue["book"] or {}
+    balances = ", ".join(f"{asset} {amount['total']}" for asset, amount in venue["balances"].items())
+    usable = "yes" if venue["usable"] else f"no: {venue['reason']}"
+    return name, usable, book.get("bid"), book.get("ask"), book.get("age_s"), venue["key_status"], balances
+
+
+def show_control(control: Mapping[str, Any]) -> None:
+    for name, value in control.items():
+        if name not in ("hold", "preflight", "approvals"):
+            line(f"{name}={','.join(value) if isinstance(value, list) else word(value)}")
+    preflight = control["preflight"]
+    line(f"preflight.ok={word(preflight['ok'])}" + "".join(f"; {reason}" for reason in preflight["reasons"]))
+    line(f"approvals={len(control['approvals'])}")
+    if control["hold"] is not None:
+        line(control["hold"]["line"])
+
+
+def show_orders(items: Sequence[Row]) -> None:
+    rows = [
+        (clock(i["ts"]), i["venue"], i["purpose"], i["side"], i["qty"], i["limit_price"], i["state"]) for i in items
+    ]
+    table(("time", "venue", "for", "side", "qty", "limit", "state"), rows, "no orders")
+
+
+def show_fills(items: Sequence[Row]) -> None:
+    rows = [
+        (clock(i["ts"]), i["venue"], i["purpose"], i["side"], i["qty"], i["price"], f"{i['fee']} {i['fee_asset']}")
+        for i in items
+    ]
+    table(("time", "venue", "for", "side", "qty", "price", "fee"), rows, "no fills")
+
+
+def show_lots(items: Sequence[Row]) -> None:
+    rows = [
+        (
+            clock(i["opened_at"]),
+            i["state"],
+            i["qty"],
+            " / ".join(f"{leg['side'].lower()} {leg['venue']}" for leg in i["legs"]),
+            i["edge_bps"],
+            i["realised_usdt"],
+            i["exit_reason"],
+        )
+        for i in items
+    ]
+    table(("opened", "state", "qty", "legs", "edge bps", "realised", "exit"), rows, "no lots")
+
+
+def show_positions(items: Sequence[Row]) -> None:
+    rows = [
+        (i["venue"], i["symbol"], i["qty"], i["avg_price"], word(i["mark"]), word(i["unrealised_usdt"])) for i in items
+    ]
+    table(("venue", "symbol", "qty", "avg price", "mark", "unrealised"), rows, "no open positions")
+
+
+def show_events(items: Sequence[Row]) -> None:
+    rows = [(i["id"], clock(i["ts"]), i["level"], i["kind"], i["source"] or i["venue"], i["message"]) for i in items]
+    table(("id", "time", "level", "kind", "from", "message"), rows, "no events")

@@ -80,7 +80,7 @@ def error_of(venue: VenueId, reply: HttpReply, kind: CallKind) -> VenueError:
     status = reply.status
     if status == 418:
         return Banned(venue, message, retry_after_s=_ban_pause_s(reply, text), code=code, http_status=status)
-    if status == 429 or code in _RATE:
+    if status == 429 or (status < 500 and code in _RATE):
         return RateLimited(venue, message, retry_after_s=_rate_pause_s(reply), code=code, http_status=status)
     branch = _branch_of_code(code, text) if status < 500 else None
     if code == -1008 or _is_definite_503(venue, status, text):

@@ -36,7 +36,7 @@ def spot() -> BinanceSpot:
 
 @pytest.fixture
 def reply() -> Reply:
-    """`reply(body, status=200, **headers)`: a dict or list is sent as JSON, text and bytes as they are."""
+    """`reply(body, status=200, headers=None)`: a dict or list is sent as JSON, text and bytes as they are."""
 
     def build(body: Any, status: int = 200, headers: dict[str, str] | None = None) -> HttpReply:
         if isinstance(body, str):

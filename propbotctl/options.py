@@ -38,7 +38,8 @@ class Target:
 def _is_address(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        has_host = bool(parts.hostname) and not any(char.isspace() for char in url)
+        return parts.scheme in ("http", "https") and has_host and parts.port != 0
     except ValueError:
         return False
 

@@ -130,14 +130,18 @@ def show_lots(items: Sequence[Row]) -> None:
             clock(i["opened_at"]),
             i["state"],
             i["qty"],
-            " / ".join(f"{leg['side'].lower()} {leg['venue']}" for leg in i["legs"]),
+            *(_venues_of(i["legs"], side) for side in ("BUY", "SELL")),
             i["edge_bps"],
             i["realised_usdt"],
             i["exit_reason"],
         )
         for i in items
     ]
-    table(("opened", "state", "qty", "legs", "edge bps", "realised", "exit"), rows, "no lots")
+    table(("opened", "state", "qty", "bought on", "sold on", "edge", "realised", "exit"), rows, "no lots")
+
+
+def _venues_of(legs: Sequence[Row], side: str) -> str:
+    return ", ".join(leg["venue"] for leg in legs if leg["side"] == side)
 
 
 def show_positions(items: Sequence[Row]) -> None:

@@ -1,0 +1,251 @@
+"""The commands as an operator types them: what is printed, what is sent, how they end."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+PATCHED = {"mode": {"old": "RUN", "new": "HOLD"}}
+
+
+def test_status_says_overall_mode_and_the_hold_line(run, api):
+    result = run("status")
+    lines = result.stdout.splitlines()
+    assert result.exit_code == 0
+    assert "overall.status=HOLD" in lines
+    assert "mode=HOLD" in lines
+    assert "safe_mode=true" in lines
+    assert (
+        "HOLD since 03:12:09Z by guard:recon: binance-um BTCUSDT ledger 0.012, venue 0.010; 0 orders left" in lines
+    )
+    assert any("operator:api: lunch" in line for line in lines), "later causes are shown too"
+
+
+def test_what_comes_over_the_wire_cannot_steer_the_terminal(run):
+    assert "\x1b" not in run("status").stdout
+
+
+def test_components_are_a_table_with_the_open_incidents(run):
+    output = run("components").stdout
+    assert "maintenance_calendar" in output
+    assert "[bold]until[/bold]" in output, "text is text, not markup"
+    assert "incident 7 P0 recon: differs" in output
+
+
+@pytest.mark.parametrize("name", ["components", "state", "orders", "fills", "lots", "positions", "events"])
+def test_tables_fit_eighty_columns_and_lose_nothing(run, name):
+    result = run(name)
+    assert result.exit_code == 0
+    assert max(len(line) for line in result.stdout.splitlines()) <= 80
+    assert "…" not in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "has"),
+    [
+        ("orders", "NEVER_SENT"),
+        ("fills", "0.00000322"),
+        ("lots", "-0.31123456"),
+        ("positions", "-0.01612345"),
+        ("events", "feed_stale"),
+        ("state", "max_position: too much"),
+    ],
+)
+def test_lists_show_their_numbers_whole(run, name, has):
+    assert has in run(name).stdout
+
+
+def test_a_list_says_how_to_see_older_ones(run, api):
+    result = run("fills", "--limit", "3", "--cursor", "9")
+    assert api.asked[0]["query"] == "limit=3&cursor=9"
+    assert "--cursor 5" in result.stderr
+
+
+def test_an_empty_list_says_so(run, api):
+    api.answers["/api/ui/lots"] = (200, {"items": [], "next_cursor": None})
+    assert run("lots").stdout == "no lots\n"
+
+
+@pytest.mark.parametrize("name", ["status", "components", "state", "orders", "fills", "lots", "positions", "events"])
+def test_json_is_the_answer_itself(run, api, name):
+    result = run(name, "--json")
+    assert json.loads(result.stdout) in [body for _, body in api.answers.values()]
+    assert result.stdout == run("--json", name).stdout
+
+
+def test_control_get_shows_name_value_lines(run):
+    lines = run("control", "get").stdout.splitlines()
+    assert "order_notional_usdt=1000" in lines
+    assert "loop_venues=binance-um,binance-spot" in lines
+    assert "preflight.ok=unknown" in lines
+
+
+def test_pause_sends_hold_with_its_reason(run, api):
+    line = "HOLD since 03:12:09Z by operator:api: lunch; 0 orders left"
+    api.accept(PATCHED, {"mode": "HOLD", "hold": {"line": line}})
+    result = run("pause", "--reason", "lunch")
+    assert api.asked[0]["body"] == {"mode": "HOLD", "reason": "lunch"}
+    assert "mode: RUN -> HOLD" in result.stdout
+    assert line in result.stdout
+    assert result.exit_code == 0
+
+
+def test_pause_without_a_reason_sends_the_runbooks_payload(run, api):
+    api.accept(PATCHED)
+    run("pause")
+    assert api.asked[0]["body"] == {"mode": "HOLD"}
+
+
+def test_resume_sends_run(run, api):
+    api.accept({"mode": {"old": "HOLD", "new": "RUN"}})
+    result = run("resume")
+    assert api.asked[0]["body"] == {"mode": "RUN"}
+    assert "mode=RUN" in result.stdout
+    assert "SAFE_MODE" not in result.stdout
+
+
+def test_resume_says_when_safe_mode_is_still_on(run, api):
+    api.accept({"mode": {"old": "HOLD", "new": "RUN"}}, {"safe_mode": True})
+    assert "SAFE_MODE is still on" in run("resume").stdout
+
+
+def test_resume_that_is_refused_names_every_reason(run, api):
+    api.refuse(409, "not possible now", reasons=["guard:recon has not cleared", "preflight failed"])
+    result = run("resume")
+    assert result.exit_code == 1
+    assert "guard:recon has not cleared" in result.stderr
+    assert result.stdout == ""
+
+
+def test_resume_that_waits_for_another_person_ends_with_5(run, api):
+    api.answers["PATCH"] = (202, {"status": "pending_approval", "approval": {"id": "a7"}})
+    result = run("resume")
+    assert (result.exit_code, "a7" in result.stdout) == (5, True)
+
+
+def test_drain_sends_its_timeout(run, api):
+    api.accept({"mode": {"old": "RUN", "new": "DRAIN"}}, {"mode": "DRAIN"})
+    run("drain", "--timeout", "30")
+    run("drain")
+    assert [asked["body"] for asked in api.asked] == [{"mode": "DRAIN", "drain_timeout_sec": 30.0}, {"mode": "DRAIN"}]
+
+
+@pytest.mark.parametrize(
+    ("text", "body"),
+    [
+        ("order_notional_usdt=100", {"order_notional_usdt": 100}),
+        ("min_spread_bps=1.2", {"min_spread_bps": 1.2}),
+        ("safe_mode=off", {"safe_mode": False}),
+        ("dry_run_only=true", {"dry_run_only": True}),
+        ("loop_venues=binance-um,binance-spot", {"loop_venues": ["binance-um", "binance-spot"]}),
+        ('loop_venues=["binance-um"]', {"loop_venues": ["binance-um"]}),
+        ("loop_pair=ETHUSDT", {"loop_pair": "ETHUSDT"}),
+        ("reason=12", {"reason": "12"}),
+        ("min_spread_bps=NaN", {"min_spread_bps": "NaN"}),
+        ("later=a=b", {"later": "a=b"}),
+    ],
+)
+def test_control_set_sends_values_as_json(run, api, text, body):
+    api.accept({})
+    assert run("control", "set", text).exit_code == 0
+    assert api.asked[0]["body"] == body
+
+
+def test_control_set_refused_names_the_field(run, api):
+    api.answers["PATCH"] = (
+        422,
+        {"error": {"code": "invalid", "message": "nothing was changed", "fields": {"min_spread_bps": "at most 100"}}},
+    )
+    result = run("control", "set", "min_spread_bps=101")
+    assert result.exit_code == 1
+    assert "min_spread_bps: at most 100" in result.stderr
+
+
+def test_a_hold_that_took_effect_in_a_refused_request_is_said(run, api):
+    api.refuse(422, "nothing was changed", hold="entered")
+    assert "the HOLD itself took effect" in run("control", "set", "mode=HOLD", "x=1").stderr
+
+
+@pytest.mark.parametrize("args", [("control", "set", "x"), ("control", "set", "=1"), ("control", "set"), ("nothing",)])
+def test_wrong_use_ends_with_2(run, api, args):
+    assert run(*args).exit_code == 2
+    assert api.asked == []
+
+
+@pytest.mark.parametrize("url", ["nonsense", "ftp://x", "http://", "http://x:99999", "http://exa mple"])
+def test_an_address_that_is_none_is_wrong_use(run, url):
+    assert run("--base-url", url, "status").exit_code == 2
+    assert run("status", PROPBOT_BASE_URL=url).exit_code == 2
+
+
+def test_options_work_before_and_after_the_command(run, api):
+    for args in (("--token", "abc", "status"), ("status", "--token", "abc")):
+        run("--base-url", api.url, *args, PROPBOT_BASE_URL="http://127.0.0.1:1")
+        run(*args, "--base-url", api.url, PROPBOT_BASE_URL="http://127.0.0.1:1")
+    assert [asked["token"] for asked in api.asked] == ["Bearer abc"] * 4
+    run("--token", "abc", "control", "--token", "def", "get", "--token", "ghi")
+    assert api.asked[-1]["token"] == "Bearer ghi"
+
+
+def test_the_token_comes_from_the_environment(run, api):
+    run("status", API_TOKEN="from-env\n")
+    run("status", "--token", "mine", API_TOKEN="from-env")
+    assert [asked["token"] for asked in api.asked] == ["Bearer from-env", "Bearer mine"]
+
+
+def test_unauthorised_ends_with_4_and_says_what_to_set(run, api):
+    api.answers["*"] = (401, {"error": {"code": "unauthorised", "message": "a bearer token is needed"}})
+    without = run("status")
+    assert (without.exit_code, "set API_TOKEN" in without.stderr) == (4, True)
+    wrong = run("status", API_TOKEN="x")
+    assert (wrong.exit_code, "check API_TOKEN" in wrong.stderr) == (4, True)
+
+
+def test_unreachable_ends_with_3_and_asks_whether_it_runs(run):
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
+        result = run("status", "--base-url", url)
+    assert result.exit_code == 3
+    assert f"can't reach PropBot at {url}" in result.stderr
+    assert "is it running at that URL?" in result.stderr
+
+
+@pytest.mark.parametrize("answer", [(200, b"<html>"), (502, b"bad gateway"), (500, {"detail": "x"}), (200, [1])])
+def test_something_else_at_that_url_is_a_failure_that_says_so(run, api, answer):
+    api.answers["*"] = answer
+    result = run("status")
+    assert result.exit_code == 1
+    assert "is it PropBot" in result.stderr
+
+
+def test_a_ca_file_that_is_none_is_wrong_use(run, tmp_path):
+    assert run("status", "--ca-file", str(tmp_path / "none.pem")).exit_code == 2
+    (tmp_path / "bad.pem").write_text("no certificate")
+    assert run("status", "--ca-file", str(tmp_path / "bad.pem")).exit_code == 2
+
+
+def test_a_proxy_in_the_environment_is_not_asked_for_loopback(run, api):
+    assert run("status", HTTP_PROXY="http://127.0.0.1:1", http_proxy="http://127.0.0.1:1").exit_code == 0
+
+
+def test_it_runs_as_a_module_and_help_loads_nothing_slow():
+    code = """if True:
+        import runpy, sys
+        sys.argv[1:] = ["--help"]
+        try:
+            runpy.run_module("propbotctl", run_name="__main__")
+        finally:
+            slow = {"httpx", "rich", "trio", "propbot", "pydantic"} & set(sys.modules)
+            assert not slow, slow
+    """
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=30)
+    assert (result.returncode, "Usage: propbotctl" in result.stdout) == (0, True), result.stderr

@@ -23,6 +23,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from typing import Protocol
 
 import trio
 from attrs import define, field
@@ -45,8 +46,14 @@ START_DEADLINE_S = 30.0
 """A start that has not reached "ledger equals venue" by then is a HOLD that says what is missing."""
 SHUTDOWN_WINDDOWN_S = 3.0
 
-ServeApi = Callable[[Service, trio.Event], Awaitable[None]]
-"""Serves until cancelled; ends its clients by itself once the event is set."""
+
+
+class ServeApi(Protocol):
+    async def __call__(
+        self, service: Service, shutdown: trio.Event, *, task_status: trio.TaskStatus[object]
+    ) -> None:
+        """Serves until cancelled, `started` once it listens; ends its clients by itself once `shutdown` is set."""
+        ...
 
 
 @define(eq=False)
@@ -166,6 +173,26 @@ async def _engine_task(service: Service, name: str, task: Callable[[], Awaitable
     await run_reporting_crash(name, task, on_crash=ended)
 
 
+async def _run_api(
+    service: Service, serve_api: ServeApi, shutdown: trio.Event, *, task_status: trio.TaskStatus[object]
+) -> None:
+    """An address that can't be listened on ends the start; an API that dies later is an incident and a HOLD."""
+    listening = False
+
+    class Started:
+        def started(self, value: object = None) -> None:
+            nonlocal listening
+            listening = True
+            task_status.started(value)
+
+    def ended(name: str, error: BaseException | None) -> None:
+        if error is not None and not listening:
+            raise error
+        service.task_ended(name, error, "it returned" if error is None else describe(error))
+
+    await run_reporting_crash("api", lambda: serve_api(service, shutdown, task_status=Started()), on_crash=ended)
+
+
 # --- venues
 
 
@@ -187,8 +214,7 @@ async def _run_feed(service: Service, venue: VenueId) -> None:
 
 async def _run_private(service: Service, venue: VenueId) -> None:
     each, gateway = service.config.venues[venue], service.gateways[venue]
-    while gateway.offset_ms is None:  # what is signed needs the venue's clock
-        await trio.sleep(0.02)
+    await service.links[venue].met_once.wait()  # what is signed needs the venue's clock
     feed = PrivateFeed(
         network=service.seams.network, endpoints=each.endpoints, dialect=each.dialect, ask=gateway.ask,
         ts_ms=gateway.ts_ms, clock=service.seams.clock, on_event=partial(service.on_private_event, venue),
@@ -247,7 +273,7 @@ async def _run_startup(service: Service) -> None:
 
 async def _wait_agreement(service: Service) -> None:
     while _missing(service):
-        await trio.sleep(0.05)
+        await service.news.wait_change()
 
 
 def _missing(service: Service) -> str:
@@ -268,8 +294,8 @@ def _missing(service: Service) -> str:
 
 
 async def _run_reconciler(service: Service) -> None:
-    while len(service.fees) < len(service.venues):
-        await trio.sleep(0.02)
+    for link in service.links.values():
+        await link.met_once.wait()
     await service.reconciler.run()
 
 
@@ -314,7 +340,8 @@ async def _run_drain(service: Service) -> None:
         if service.modes.view.mode is Mode.DRAIN:
             lots = service.blotter.lots
             left = ", ".join(f"{lot.id} {amount_text(lot.qty)} {service.base}" for lot in lots.values())
-            service.modes.hold(f"DRAIN's {service.drain_timeout_s:g} s are over; left: {left or 'nothing'}", "guard:drain")
+            reason = f"DRAIN's {service.drain_timeout_s:g} s are over; left: {left or 'nothing'}"
+            service.modes.hold(reason, "guard:drain")
 
 
 async def _run_state(service: Service) -> None:

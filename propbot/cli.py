@@ -21,11 +21,10 @@ from propbot.app import Stop, run_service
 from propbot.check import check_directory, run_check
 from propbot.compose import Composed, compose, make_source, paper_fees
 from propbot.domain.errors import DataDirectoryBusy, PropBotError, SettingsError
-from propbot.domain.mode import Mode
 from propbot.kit.crash import CRASH_POINTS
 from propbot.kit.disk import hold_directory
 from propbot.kit.supervise import describe, leaves
-from propbot.serve import make_server
+from propbot.serve import ApiServer
 from propbot.service import Service
 from propbot.settings import Settings, load_settings
 from propbot.settings_groups import TRADABLE_VENUES
@@ -149,10 +148,9 @@ async def _run_service(settings: Settings) -> None:
     async with compose(settings) as composed:
         stop = Stop()
         async with trio.open_nursery() as nursery:
+            server = ApiServer(settings.api, partial(_banner, settings, composed))
             service: Service = await nursery.start(
-                partial(
-                    _serve, composed, stop, lambda url: _banner(settings, composed, url),
-                )
+                partial(run_service, composed.config, composed.seams, serve_api=server, stop=stop, with_signals=True)
             )
             if composed.market_ended is not None:
                 nursery.start_soon(_hold_at_market_end, service, composed.market_ended)
@@ -160,35 +158,24 @@ async def _run_service(settings: Settings) -> None:
             await stop.requested.wait()
 
 
-async def _serve(
-    composed: Composed,
-    stop: Stop,
-    on_listening: Callable[[str], None],
-    *,
-    task_status: trio.TaskStatus[Service] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    await run_service(
-        composed.config, composed.seams, serve_api=make_server(composed.config.settings, on_listening), stop=stop,
-        with_signals=True, task_status=task_status,
-    )
-
-
 async def _hold_at_market_end(service: Service, ended: trio.Event) -> None:
     await ended.wait()
     service.trip("the recording ended: there is no market any more", "guard:market")
 
 
-def _banner(settings: Settings, composed: Composed, url: str) -> None:
+def _banner(settings: Settings, composed: Composed, service: Service, url: str) -> None:
     off = [
         words for words, is_off in (
             ("authentication (no API_TOKEN; paper on loopback only)", settings.api.token is None),
             ("Telegram", True),
         ) if is_off
     ]
-    mode = "HOLD" if settings.start.mode is Mode.HOLD else str(settings.start.mode)
+    view = service.modes.view
+    mode = str(view.mode) if view.hold is None else view.hold.line()
     lines = (
         f"PropBot {__version__}",
-        f"  profile   {settings.profile}, starts in {mode} unless a HOLD was kept",
+        f"  profile   {settings.profile}",
+        f"  mode      {mode}",
         f"  venues    {', '.join(settings.trading.venues)} ({composed.described}), pair {settings.trading.pair}",
         f"  API       {url}  (status: propbotctl status; OpenAPI: {url}/docs)",
         f"  data      {settings.house.data_dir.resolve()}",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import trio
+from attrs import frozen
 
 from propbot.api.app import make_api
 from propbot.api.auth import Auth
@@ -12,25 +13,28 @@ from propbot.api.server import run_api
 from propbot.control.desk import ServiceDesk
 from propbot.domain.status import Health
 from propbot.service import Service
-from propbot.settings import Settings
+from propbot.settings import Api
 
 
-def make_server(
-    settings: Settings, on_listening: Callable[[str], None]
-) -> Callable[[Service, trio.Event], Awaitable[None]]:
-    """What `run_service` takes as `serve_api`. OSError if the address can't be listened on."""
-    token = settings.api.token
-    auth = Auth(None if token is None else token.get_secret_value())
+@frozen
+class ApiServer:
+    """`app.ServeApi`. OSError, before it has `started`, if the address can't be listened on."""
 
-    async def serve(service: Service, shutdown: trio.Event) -> None:
+    settings: Api
+    on_listening: Callable[[Service, str], None]
+
+    async def __call__(self, service: Service, shutdown: trio.Event, *, task_status: trio.TaskStatus[object]) -> None:
+        token = self.settings.token
+        auth = Auth(None if token is None else token.get_secret_value())
         app = make_api(ServiceDesk(service, service.keeper), auth=auth)
 
         def started(url: str) -> None:
             service.board.put("api", "API", "engine", Health.OK, f"listens on {url}")
-            on_listening(url)
+            self.on_listening(service, url)
 
-        await run_api(app, settings.api.host, settings.api.port, shutdown=shutdown, on_started=started)
+        await run_api(
+            app, self.settings.host, self.settings.port, shutdown=shutdown, on_started=started,
+            task_status=task_status,
+        )
         if shutdown.is_set():
             await trio.sleep_forever()  # ended in order; the root nursery ends what is left
-
-    return serve

@@ -95,6 +95,7 @@ class VenueLink:
 
     met: Met | None = None
     meeting_error: str = "not met yet"
+    met_once: trio.Event = field(factory=trio.Event)
     feed: FeedHealth = field(factory=FeedHealth)
     private: FeedHealth = field(factory=FeedHealth)
     private_up: bool = False
@@ -142,6 +143,8 @@ class Service:
     pipeline: Pipeline = field(init=False)
     watches: dict[str, Watch] = field(factory=dict, init=False)
     keeper: StateKeeper = field(init=False)
+    news: Level[None] = field(factory=lambda: Level(None), init=False)
+    """Touched when a venue was met or reconciled."""
 
     @property
     def pair(self) -> str:
@@ -307,6 +310,7 @@ class Service:
         recon = self.watches.get("recon")
         if recon is not None:
             recon.look()
+        self.news.touch()
         self.pipeline.wake()
 
     def report_guard(self, id: str, title: str, finding: Finding) -> None:
@@ -322,6 +326,8 @@ class Service:
         if met.first_trade_id is not None:
             self.first_trade_ids[venue] = met.first_trade_id
         self.fees[venue] = met.fees  # last: the pipeline begins when it knows every venue's fees
+        self.links[venue].met_once.set()
+        self.news.touch()
 
     # --- the status page's own lines
 

@@ -90,13 +90,14 @@ class ModeKeeper:
     def resume(self, operator: str, mode: Mode = Mode.RUN) -> None:
         """An operator leaves HOLD (to RUN or DRAIN), or changes between RUN and DRAIN."""
         assert mode is not Mode.HOLD
-        reasons = [] if mode is Mode.DRAIN and self.view.mode is Mode.RUN else list(self.blockers())
-        if not self._ready:
-            reasons.append("the start's reconciliation has not agreed yet; see component recon")
-        if reasons:
-            raise ResumeRefused(reasons)
         if self.view.mode is mode:
             return
+        if not (mode is Mode.DRAIN and self.view.mode is Mode.RUN):  # that tightens, and is always allowed
+            reasons = list(self.blockers())
+            if not self._ready:
+                reasons.append("the start's reconciliation has not agreed yet; see component recon")
+            if reasons:
+                raise ResumeRefused(reasons)
         self.trace("resume", operator=operator, mode=str(mode))
         self._leave_hold(mode, f"operator:{operator}")
 
@@ -141,7 +142,8 @@ class ModeKeeper:
         self._winddown_exempt = False
         self.level.value = evolve(self.view, mode=mode, hold=None)
         self.trace("mode", mode=str(mode), source=source, reason="")
-        self.switch.arm()
+        if self._ready:
+            self.switch.arm()
 
 
 def choose_start(

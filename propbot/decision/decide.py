@@ -55,8 +55,8 @@ def compute_lot_qty(order_notional: Decimal, mid: Decimal, instruments: tuple[In
 def compute_leg_qty(qty: Decimal, side: Side, instrument: Instrument, fees: Fees, dust: Decimal) -> Decimal:
     """What to order so that `qty` base is bought or sold after fees.
 
-    A spot buy pays its fee in what it receives, so it asks for q/(1 − fee), rounded up to the step; base that is
-    left over from earlier rounding (`dust`, negative where base is missing) is made up for, which keeps it small for ever.
+    A spot buy pays its fee in what it receives, so it asks for q/(1 − fee), rounded up to the step. Base that is left
+    over from earlier rounding (`dust`, negative where base is missing) is made up for, which keeps it small for ever.
     """
     if instrument.kind is Kind.SPOT and side is Side.BUY:
         needed = max(qty - dust, instrument.lot_step)

@@ -96,6 +96,10 @@ class Executor:
     async def conclude(self, lot_id: str, *, within_s: float | None = None) -> Stuck | None:
         """Equalise the lot's legs and give the lot its next state. Ends within the hedge deadline."""
         lot = self.blotter.lots[lot_id]
+        unmet = [venue for venue in (lot.buy_venue, lot.sell_venue) if venue not in self.market.instruments]
+        if unmet:
+            exposure = sum(self.blotter.lot_base(lot_id).values(), ZERO)
+            return Stuck(lot_id, exposure, f"{unmet[0]} has not been met yet")
         deadline_s = self.rules.hedge_deadline_s if within_s is None else within_s
         stuck: Stuck | None = Stuck(lot_id, ZERO, "an order's outcome is unknown")
         with trio.move_on_after(deadline_s * 0.9):

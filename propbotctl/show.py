@@ -130,14 +130,14 @@ def show_lots(items: Sequence[Row]) -> None:
             clock(i["opened_at"]),
             i["state"],
             i["qty"],
-            *(_venues_of(i["legs"], side) for side in ("BUY", "SELL")),
+            f"{_venues_of(i['legs'], 'BUY')} / {_venues_of(i['legs'], 'SELL')}",
             i["edge_bps"],
             i["realised_usdt"],
             i["exit_reason"],
         )
         for i in items
     ]
-    table(("opened", "state", "qty", "bought on", "sold on", "edge", "realised", "exit"), rows, "no lots")
+    table(("opened", "state", "qty", "bought / sold", "edge", "realised", "exit"), rows, "no lots")
 
 
 def _venues_of(legs: Sequence[Row], side: str) -> str:

@@ -22,10 +22,10 @@ from math import inf, nan
 
 from attrs import frozen
 
-from propbot.books.ladder import Ladder
+from propbot.books.ladder import Ladder, walk_exactly, walk_roughly
+from propbot.books.ladder import Walk as Walk
 from propbot.domain.instruments import VenueId
 from propbot.domain.market import DepthDiff, DepthSnapshot, PriceLevel, PublicEvent, TopOfBook
-from propbot.domain.money import ZERO, parse_amount
 from propbot.domain.orders import Side
 
 RECENT_DIFFS = 600
@@ -39,17 +39,6 @@ class TopPrices:
     ask: Decimal
     ask_qty: Decimal
     update_id: int
-
-
-@frozen
-class Walk:
-    """What taking a quantity would cost at once. `avg_price` is rounded to 28 digits, the others are exact."""
-
-    avg_price: Decimal
-    worst_price: Decimal
-    notional: Decimal
-    levels: int
-    """How many levels it takes."""
 
 
 def _base_id(diff: DepthDiff) -> int:
@@ -190,15 +179,7 @@ class OrderBook:
         if not self.synced:
             return None
         ladder = self._asks if side is Side.BUY else self._bids
-        left, notional = qty, ZERO
-        for count, (price_text, qty_text) in enumerate(ladder.walk(self._ticker_level(side)), start=1):
-            price = parse_amount(price_text)
-            taken = min(left, parse_amount(qty_text))
-            notional += taken * price
-            left -= taken
-            if not left:
-                return Walk(notional / qty, price, notional, count)
-        return None
+        return walk_exactly(ladder.walk(self._ticker_level(side)), qty)
 
     def screen_avg(self, side: Side, qty: float) -> float:
         """The average price of `walk`, in floats; NaN if it can't be filled."""
@@ -210,14 +191,7 @@ class OrderBook:
             ladder, best, best_qty = self._bids, self.best_bid, self._best_bid_qty
         if qty <= best_qty:
             return best
-        left, notional = qty, 0.0
-        for price_text, qty_text in ladder.walk(self._ticker_level(side)):
-            taken = min(left, float(qty_text))
-            notional += taken * float(price_text)
-            left -= taken
-            if left <= 0.0:
-                return notional / qty
-        return nan
+        return walk_roughly(ladder.walk(self._ticker_level(side)), qty)
 
     # --- the ticker
 

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator
-from math import inf
+from decimal import Decimal
+from math import inf, nan
+
+from attrs import frozen
 
 from propbot.domain.market import PriceLevel
+from propbot.domain.money import ZERO, parse_amount
 
 LEVELS_MAX = 20_000
 """A venue's whole book is smaller; beyond it the worst tenth is forgotten (and is then unknown, like the rest)."""
@@ -80,3 +84,39 @@ class Ladder:
     def _quantities(self, bound: float) -> list[tuple[float, float]]:
         known = self.keys[bisect_left(self.keys, bound) :]
         return [(key, float(self.levels[key][1])) for key in known]
+
+
+@frozen
+class Walk:
+    """What taking a quantity would cost at once. `avg_price` is rounded to 28 digits, the others are exact."""
+
+    avg_price: Decimal
+    worst_price: Decimal
+    notional: Decimal
+    levels: int
+    """How many levels it takes."""
+
+
+def walk_exactly(levels: Iterable[PriceLevel], qty: Decimal) -> Walk | None:
+    """What taking `qty` (> 0) from `levels`, best first, would cost; None if they can't fill it."""
+    left, notional = qty, ZERO
+    for count, (price_text, qty_text) in enumerate(levels, start=1):
+        price = parse_amount(price_text)
+        taken = min(left, parse_amount(qty_text))
+        notional += taken * price
+        left -= taken
+        if not left:
+            return Walk(notional / qty, price, notional, count)
+    return None
+
+
+def walk_roughly(levels: Iterable[PriceLevel], qty: float) -> float:
+    """The average price of `walk_exactly` in floats; NaN if they can't fill it."""
+    left, notional = qty, 0.0
+    for price_text, qty_text in levels:
+        taken = min(left, float(qty_text))
+        notional += taken * float(price_text)
+        left -= taken
+        if left <= 0.0:
+            return notional / qty
+    return nan

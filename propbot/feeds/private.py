@@ -54,6 +54,7 @@ class PrivateFeed:
 
     def access_changed(self) -> None:
         """There are other keys, or other rights for them: a refused stream tries again."""
+        self._refused = False
         self._access_changed.set()
         self._access_changed = trio.Event()
 

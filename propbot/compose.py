@@ -6,6 +6,7 @@ the real ones. The service that runs on top is the same.
 
 from __future__ import annotations
 
+import os
 import random
 import ssl
 import time
@@ -117,6 +118,7 @@ async def _embedded(settings: Settings) -> AsyncIterator[Composed]:
                 ca_file=data_dir / "simvenue-ca.pem",
             )
         )
+        _leave_access(data_dir / "simvenue.json", access)
         clock: Clock = SystemClock()
         if isinstance(settings.paper.market, RecordingMarket):
             clock = OffsetClock(source.wall_ns)  # a recording has its own time, and so has who trades on it
@@ -127,6 +129,13 @@ async def _embedded(settings: Settings) -> AsyncIterator[Composed]:
             f"embedded, {words} market",
         )
         nursery.cancel_scope.cancel()
+
+
+def _leave_access(path: Path, access: HostAccess) -> None:
+    """How other clients reach the embedded venues (play money, but keys all the same): the owner alone may read."""
+    path.unlink(missing_ok=True)
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(access.to_json() + "\n")
 
 
 def _paper_configs(settings: Settings, access: HostAccess) -> dict[VenueId, VenueConfig]:

@@ -315,6 +315,9 @@ class Service:
 
     def report_guard(self, id: str, title: str, finding: Finding) -> None:
         self.board.put(id, title, GUARD_GROUP, finding.health, finding.summary, finding.metrics, severity="P0")
+        watch = self.watches.get(id)
+        if watch is not None and watch.tripped is None:
+            self.board.resolve_incidents_of(id)
 
     def mark_met(self, venue: VenueId, met: Met) -> None:
         """The venue answered for the first time in this life."""

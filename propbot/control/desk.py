@@ -314,6 +314,8 @@ class ServiceDesk:
             return Unusable(fields)
         view = service.modes.view
         changing = [name for name in PARAMETERS if getattr(patch, name) is not None]
+        if patch.mode is Mode.DRAIN and "drain_timeout_sec" in changing:
+            changing.remove("drain_timeout_sec")  # part of the order to drain
         if patch.dry_run_only is False and view.dry_run_only:
             changing.append("dry_run_only")
         shown_safe = view.safe_mode or view.mode is Mode.HOLD or patch.safe_mode is True

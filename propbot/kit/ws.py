@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol
 
+import h11
 import trio
 import trio_websocket
 import wsproto.utilities
@@ -21,6 +22,8 @@ from propbot.domain.errors import PropBotError
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 ABNORMAL = 1006
 
+_PROTOCOL_ERRORS = (trio_websocket.HandshakeError, wsproto.utilities.ProtocolError, h11.ProtocolError)
+"""What the library's reader lets through when the peer does not speak the protocol."""
 _QUEUE_MESSAGES = 256
 """Full, the socket's reader waits and the venue notices: nothing is dropped in here."""
 _RECEIVE_BYTES = 64 * 1024
@@ -172,6 +175,6 @@ def _sole(group: BaseExceptionGroup[BaseException]) -> BaseException:
         if len(error.exceptions) > 1:
             return error
         error = error.exceptions[0]
-    if isinstance(error, trio_websocket.HandshakeError | wsproto.utilities.ProtocolError):
+    if isinstance(error, _PROTOCOL_ERRORS):
         return _as_closed(error)
     return error

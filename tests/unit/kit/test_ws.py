@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import pytest
 import trio
@@ -55,7 +56,7 @@ def peer(nursery: trio.Nursery) -> Peer:
 
 
 async def until_closed(server: trio_websocket.WebSocketConnection) -> None:
-    with pytest.raises(trio_websocket.ConnectionClosed):
+    with suppress(trio_websocket.ConnectionClosed):
         while True:
             await server.get_message()
 
@@ -132,11 +133,14 @@ async def test_two_errors_come_out_as_a_group(peer: Peer) -> None:
     async def fail() -> None:
         raise ValueError("task")
 
+    async def fail_twice() -> None:
+        stream = peer.connect(until_closed)
+        async with open_websocket(stream, host="venue", target="/"), trio.open_nursery() as nursery:
+            nursery.start_soon(fail)
+            raise LookupError("body")
+
     with pytest.raises(BaseExceptionGroup) as caught:
-        async with open_websocket(peer.connect(until_closed), host="venue", target="/"):
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(fail)
-                raise LookupError("body")
+        await fail_twice()
     assert caught.value.subgroup(ValueError) is not None
     assert caught.value.subgroup(LookupError) is not None
 

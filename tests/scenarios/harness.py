@@ -24,6 +24,7 @@ from typing import Any
 
 import trio
 from attrs import define, field
+from propbot.simvenue.host import HostConfig, run_host
 
 from propbot.app import Stop, run_service
 from propbot.domain.instruments import Credentials, Endpoints, VenueId
@@ -36,7 +37,6 @@ from propbot.kit.trace import MemoryTrace
 from propbot.service import Seams, Service, ServiceConfig, VenueConfig
 from propbot.settings import Settings, load_settings
 from propbot.simvenue.access import HostAccess
-from propbot.simvenue.host import HostConfig, run_host
 from propbot.simvenue.instruments import DEFAULT_FEES
 from propbot.simvenue.records import MarketSource
 from propbot.simvenue.synthetic import SyntheticMarket

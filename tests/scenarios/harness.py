@@ -24,19 +24,20 @@ from typing import Any
 
 import trio
 from attrs import define, field
-from propbot.simvenue.host import HostConfig, run_host
 
 from propbot.app import Stop, run_service
 from propbot.domain.instruments import Credentials, Endpoints, VenueId
 from propbot.kit.clock import VirtualClock
 from propbot.kit.crash import CrashPoints
 from propbot.kit.disk import open_sqlite
+from propbot.kit.memory import MemoryStream
 from propbot.kit.net import Address, Handler, MemoryNetwork
 from propbot.kit.threads import open_inline_worker
 from propbot.kit.trace import MemoryTrace
 from propbot.service import Seams, Service, ServiceConfig, VenueConfig
 from propbot.settings import Settings, load_settings
 from propbot.simvenue.access import HostAccess
+from propbot.simvenue.host import HostConfig, run_host
 from propbot.simvenue.instruments import DEFAULT_FEES
 from propbot.simvenue.records import MarketSource
 from propbot.simvenue.synthetic import SyntheticMarket
@@ -55,34 +56,13 @@ class Life:
     """One life of the bot. After `dead` is set, nothing that it does has an effect outside of it."""
 
     dead: bool = False
+    streams: list[MemoryStream] = field(factory=list)
 
-    def check(self) -> None:
-        if self.dead:
-            raise Killed
-
-
-class MortalStream(trio.abc.Stream):
-    """A stream whose owner can die: then no byte leaves any more."""
-
-    def __init__(self, inner: trio.abc.Stream, life: Life) -> None:
-        self._inner, self._life = inner, life
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        if self._life.dead:
-            raise trio.BrokenResourceError("dead")
-        await self._inner.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._inner.wait_send_all_might_not_block()
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        return await self._inner.receive_some(max_bytes)
-
-    async def aclose(self) -> None:
-        await self._inner.aclose()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
+    def end(self) -> None:
+        """What an operating system does for a killed process: its connections are closed."""
+        self.dead = True
+        for stream in self.streams:
+            stream.cut()
 
 
 class MortalNetwork:
@@ -92,8 +72,12 @@ class MortalNetwork:
         self._inner, self._life = inner, life
 
     async def connect(self, address: Address) -> trio.abc.Stream:
+        if self._life.dead:
+            raise ConnectionRefusedError("dead")
         stream = await self._inner.connect(address)
-        return MortalStream(stream, self._life)
+        assert isinstance(stream, MemoryStream)
+        self._life.streams.append(stream)
+        return stream
 
     async def serve(self, handler: Handler, host: str, port: int, **options: Any) -> None:
         await self._inner.serve(handler, host, port, **options)
@@ -202,7 +186,7 @@ class World:
             ended.set()
 
     def _mark_dead(self) -> None:
-        self.life.dead = True
+        self.life.end()
         self.rows.append({"t": trio.current_time(), "who": "bot", "kind": "crash"})
 
     def _die(self) -> None:

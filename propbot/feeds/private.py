@@ -7,6 +7,7 @@ replayed by the venue; `on_up` is where the reconciler is told to look.
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Awaitable, Callable
 
@@ -50,6 +51,7 @@ class PrivateFeed:
     health: FeedHealth = field(factory=FeedHealth)
     up: bool = field(default=False, init=False)
     _refused: bool = field(default=False, init=False)
+    _not_before_mono_s: float = field(default=-math.inf, init=False)
     _access_changed: trio.Event = field(factory=trio.Event, init=False)
 
     def access_changed(self) -> None:
@@ -60,20 +62,28 @@ class PrivateFeed:
 
     async def run_session(self, backoff: Backoff) -> None:
         """Until cancelled, or until the session ends: then VenueError."""
-        if self._refused:
-            with trio.move_on_after(REFUSED_PAUSE_S):
-                await self._access_changed.wait()
-        self._refused = False
+        await self._wait_allowed()
         try:
             await self._run_session(backoff)
         except AccessRefused:
             self._refused = True
+            raise
+        except VenueRetry as error:
+            self._not_before_mono_s = self.clock.mono_s() + error.retry_after_s
             raise
         finally:
             self.up = False
             reason = end_reason(sys.exception())
             self.health.note_error(reason, self.clock.mono_s())
             self.on_down(reason)
+
+    async def _wait_allowed(self) -> None:
+        """Until the last refusal, or the pause that the venue asked for, is over."""
+        if self._refused:
+            with trio.move_on_after(REFUSED_PAUSE_S):
+                await self._access_changed.wait()
+        self._refused = False
+        await trio.sleep(max(self._not_before_mono_s - self.clock.mono_s(), 0.0))
 
     async def _run_session(self, backoff: Backoff) -> None:
         key = await self._ask_key()

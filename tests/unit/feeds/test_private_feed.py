@@ -190,6 +190,7 @@ async def test_a_key_that_the_venue_does_not_know_any_more_is_replaced(
 ) -> None:
     await venue.session()
     um.answers["PUT"] = reply({"code": -1125, "msg": "This listenKey does not exist."}, 400)
+    await trio.sleep(1800)
     assert "L2" in (await venue.session(2)).target
     assert "-1125" in um.states[1]
 

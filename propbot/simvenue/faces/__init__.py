@@ -1,0 +1,1 @@
+"""What the embedded venues show to their clients: each venue's REST and WebSocket protocol over one matching engine."""

@@ -1,0 +1,93 @@
+"""The admin port: what a test, or a person, may ask of the embedded venues. Plain HTTP and JSON, loopback only.
+
+    POST   /faults {"venue","fault","after","count","params"}   201 {"id"}
+    GET    /faults                                              what was injected, and how often it acted
+    DELETE /faults[?id=]                                        200 {"cleared"}
+    GET    /log[?since=N]                                       {"rows","next","ended"}: ask again with `next`
+    GET    /market                                              {"ended"}: whether the recording came to its end
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+
+from propbot.simvenue.faults import FAULTS, FaultBox, FaultError
+from propbot.simvenue.server import Request, Response
+from propbot.simvenue.trace import VenueTrace
+
+_FIELDS = ("venue", "fault", "after", "count", "params")
+
+
+class Admin:
+    """Answers the admin port's requests; `ended` tells whether the market is over."""
+
+    def __init__(self, faults: FaultBox, trace: VenueTrace, ended: Callable[[], bool]) -> None:
+        self._faults = faults
+        self._trace = trace
+        self._ended = ended
+
+    async def answer(self, request: Request) -> Response:
+        match request.method, request.path:
+            case "POST", "/faults":
+                return self._inject(request.body)
+            case "GET", "/faults":
+                return _json(200, {"faults": self._faults.rows(), "known": list(FAULTS)})
+            case "DELETE", "/faults":
+                return self._clear(_asked(request, "id"))
+            case "GET", "/log":
+                return self._log(_asked(request, "since"))
+            case "GET", "/market":
+                return _json(200, {"ended": self._ended()})
+            case _, "/faults" | "/log" | "/market":
+                return _error(405, "method", f"{request.method} is not for {request.path}")
+        return _error(404, "path", "there are /faults, /log and /market")
+
+    def _inject(self, body: bytes) -> Response:
+        try:
+            asked = msgspec.json.decode(body)
+        except msgspec.DecodeError as error:
+            return _error(400, "body", f"not JSON: {error}")
+        if not isinstance(asked, dict):
+            return _error(400, "body", f"an object with {', '.join(_FIELDS)}")
+        unknown = [name for name in asked if name not in _FIELDS]
+        if unknown:
+            return _error(400, unknown[0], f"unknown; there are {', '.join(_FIELDS)}")
+        try:
+            fault_id = self._faults.inject(
+                asked.get("venue", ""),
+                asked.get("fault", ""),
+                after=asked.get("after", 0),
+                count=asked.get("count", 1),
+                params=asked.get("params"),
+            )
+        except FaultError as error:
+            return _error(400, error.field, str(error))
+        return _json(201, {"id": fault_id})
+
+    def _clear(self, fault_id: str | None) -> Response:
+        cleared = self._faults.clear(fault_id)
+        if fault_id is not None and not cleared:
+            return _error(404, "id", f"there is no fault {fault_id!r}")
+        return _json(200, {"cleared": cleared})
+
+    def _log(self, since: str | None) -> Response:
+        if since is not None and not (since.isdecimal() and len(since) < 20):
+            return _error(400, "since", "the `next` of an earlier answer")
+        rows, number = self._trace.since(int(since or 0))
+        return _json(200, {"rows": rows, "next": number, "ended": self._ended()})
+
+
+def _asked(request: Request, name: str) -> str | None:
+    return parse_qs(request.query).get(name, [None])[0]
+
+
+def _json(status: int, content: Any) -> Response:
+    return Response(status, msgspec.json.encode(content))
+
+
+def _error(status: int, field: str, message: str) -> Response:
+    return _json(status, {"error": {"field": field, "message": message, "known_faults": list(FAULTS)}})

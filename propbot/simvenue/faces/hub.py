@@ -1,0 +1,70 @@
+"""Who gets which market frame. Frames go out byte for byte; depth streams of any pace are served what the source has.
+
+A recording holds `@depth@0ms`, clients ask for `@depth` or `@depth@100ms`: all of these are one stream here, and it is
+noted in the trace when somebody gets another pace than asked for. Partial books (`@depth5`) are other streams.
+"""
+
+from __future__ import annotations
+
+import re
+
+from propbot.simvenue.faces.client import WsClient
+from propbot.simvenue.faces.core import Core
+from propbot.simvenue.records import MarketFrame
+
+_DIFF_DEPTH = re.compile(r"(?P<stream>[^@]+@depth)(?:@\d+ms)?")
+
+
+def stream_key(stream: str) -> str:
+    """What `stream` is filed under: diff depth without its pace, everything else as it is."""
+    found = _DIFF_DEPTH.fullmatch(stream)
+    return stream if found is None else found["stream"]
+
+
+class Hub:
+    """One venue's market subscriptions."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self._raw: dict[str, dict[WsClient, None]] = {}
+        self._combined: dict[str, dict[WsClient, None]] = {}
+        self._keys: dict[str, str] = {}
+        self._seen: dict[str, str] = {}
+
+    def subscribe(self, client: WsClient, stream: str, *, combined: bool) -> None:
+        key = stream_key(stream)
+        (self._combined if combined else self._raw).setdefault(key, {})[client] = None
+        served = self._seen.get(key, stream)
+        if served != stream:
+            self._core.trace.row(self._core.venue, "out", "note", text=f"{stream} is served as {served}")
+
+    def unsubscribe(self, client: WsClient, stream: str) -> None:
+        for table in (self._raw, self._combined):
+            table.get(stream_key(stream), {}).pop(client, None)
+
+    def drop(self, client: WsClient) -> None:
+        for table in (self._raw, self._combined):
+            for clients in table.values():
+                clients.pop(client, None)
+
+    def publish(self, frame: MarketFrame) -> None:
+        """To all subscribers; synchronous, whatever they do."""
+        key = self._keys.get(frame.stream)
+        if key is None:
+            key = self._keys[frame.stream] = stream_key(frame.stream)
+            self._seen[key] = frame.stream
+        if self._muted(key):
+            return
+        core, event = self._core, frame.event
+        update_id = None if event is None else getattr(event, "last_id", None) or getattr(event, "update_id", None)
+        core.trace.row(core.venue, "out", "frame", u=update_id, stream=frame.stream)
+        for client in tuple(self._combined.get(key, ())):
+            client.offer(frame.envelope)
+        for client in tuple(self._raw.get(key, ())):
+            client.offer(frame.data)
+
+    def _muted(self, key: str) -> bool:
+        core = self._core
+        if core.faults.lasting(core.venue, "silent_feed") is not None:
+            return True
+        return key.endswith("@depth") and core.faults.strike(core.venue, "depth_gap") is not None

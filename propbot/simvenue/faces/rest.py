@@ -1,0 +1,114 @@
+"""The REST side of a face: routes, security, weights, and errors as bodies. The venues' own files fill the table."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from enum import Enum
+from typing import Any
+
+import msgspec
+from attrs import frozen
+
+from propbot.simvenue.faces.auth import check_key, check_signature, check_window, signed_rest_payload
+from propbot.simvenue.faces.core import Core
+from propbot.simvenue.faces.errors import ApiError, RefusalTable, error_of
+from propbot.simvenue.faces.params import Params
+from propbot.simvenue.records import Refused
+from propbot.simvenue.server import CutConnection, Request, Response
+
+
+class Security(Enum):
+    NONE = "none"
+    KEY = "key"
+    SIGNED = "signed"
+
+
+@frozen
+class Call:
+    """One request that has passed security."""
+
+    params: Params
+    received_ns: int
+    recheck: Callable[[], None]
+    """The time window once more, for what is delayed before the matching engine."""
+
+
+Serve = Callable[[Call], Awaitable[Any]]
+"""Answers with what becomes the JSON body, or raises ApiError or Refused."""
+Weight = int | Callable[[Params], int]
+
+
+@frozen
+class Route:
+    method: str
+    path: str
+    weight: Weight
+    security: Security
+    serve: Serve
+    orders: bool = False
+    """Whether the answer carries the order counts."""
+
+
+class RestFace:
+    """Answers the requests of one venue."""
+
+    def __init__(
+        self, core: Core, routes: Sequence[Route], refusals: RefusalTable, *, recheck: bool, no_such_path: ApiError
+    ) -> None:
+        self._core = core
+        self._routes = {(route.method, route.path): route for route in routes}
+        self._refusals = refusals
+        self._recheck = recheck
+        self._no_such_path = no_such_path
+
+    async def answer(self, request: Request) -> Response:
+        core = self._core
+        down = core.faults.lasting(core.venue, "refuse_connections", occasion=False)
+        if down is not None and down["cut"]:
+            raise CutConnection("refuse_connections")
+        core.trace.row(
+            core.venue, "in", "request", mono_ns=request.received_ns, method=request.method, path=request.path
+        )
+        route = self._routes.get((request.method, request.path))
+        try:
+            response = Response(200, msgspec.json.encode(await self._serve(request, route)))
+        except ApiError as error:
+            response = _error_response(error)
+        except Refused as refused:
+            response = _error_response(error_of(refused, self._refusals))
+        core.trace.row(core.venue, "out", "reply", method=request.method, path=request.path, status=response.status)
+        headers = core.counters.headers(orders=route is not None and route.orders)
+        return Response(response.status, response.body, (*response.headers, *headers), response.content_type)
+
+    async def _serve(self, request: Request, route: Route | None) -> Any:
+        core = self._core
+        limited = core.faults.strike(core.venue, "rate_limit_429")
+        if limited is not None:
+            core.counters.limit_for(limited["retry_after"])
+        if route is None:
+            core.counters.charge(1)
+            raise self._no_such_path
+        params = Params.of(request.query, request.body)
+        core.counters.charge(route.weight if isinstance(route.weight, int) else route.weight(params))
+        return await route.serve(self._admit(request, route, params))
+
+    def _admit(self, request: Request, route: Route, params: Params) -> Call:
+        def recheck() -> None:
+            if self._recheck:
+                check_window(params, self._core.wall_ms())
+
+        if route.security is not Security.NONE:
+            check_key(self._core.credentials, request.headers.get("x-mbx-apikey"))
+        if route.security is Security.SIGNED:
+            now_ms = self._core.wall_ms()
+            payload = signed_rest_payload(request.query, request.body)
+            check_signature(self._core.credentials, payload, params.get("signature"), encoding="latin-1")
+            check_window(params, now_ms)
+        return Call(params, request.received_ns, recheck)
+
+
+def _error_response(error: ApiError) -> Response:
+    headers = () if error.retry_after_s is None else (("Retry-After", str(error.retry_after_s)),)
+    if error.code is None:
+        return Response(error.status, error.msg.encode(), headers, "text/plain;charset=UTF-8")
+    return Response(error.status, msgspec.json.encode({"code": error.code, "msg": error.msg}), headers)

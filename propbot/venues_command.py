@@ -16,10 +16,10 @@ from attrs import frozen
 
 from propbot.domain.instruments import Fees, VenueId
 from propbot.kit.net import TcpNetwork
+from propbot.kit.trace import no_trace
 from propbot.settings_groups import TRADABLE_VENUES
 from propbot.simvenue.host import HostAccess, HostConfig, run_host
 from propbot.simvenue.records import MarketSource
-from propbot.simvenue.trace import open_trace_file
 
 
 @frozen
@@ -41,22 +41,22 @@ async def run_venues(
 ) -> None:
     """Serve until SIGTERM or SIGINT; `say` gets the one JSON line once every port listens."""
     config = HostConfig(
-        venues=TRADABLE_VENUES, fees=fees, latency_s=latency_s, host=options.host, port=options.port
+        venues=TRADABLE_VENUES, fees=fees, latency_s=latency_s, host=options.host, port=options.port,
+        trace_file=options.trace,
     )
-    with open_trace_file(options.trace) as trace:
-        async with trio.open_nursery() as nursery:
-            access: HostAccess = await nursery.start(
-                partial(
-                    run_host, config, network=TcpNetwork(ssl.create_default_context()), source=make_source(),
-                    store_path=None if options.data_dir is None else options.data_dir / "simvenue.db", rng=rng,
-                    mono_ns=time.monotonic_ns, trace=trace, tls=True, ca_file=options.ca_file or _default_ca(options),
-                )
+    async with trio.open_nursery() as nursery:
+        access: HostAccess = await nursery.start(
+            partial(
+                run_host, config, network=TcpNetwork(ssl.create_default_context()), source=make_source(),
+                store_path=None if options.data_dir is None else options.data_dir / "simvenue.db", rng=rng,
+                mono_ns=time.monotonic_ns, trace=no_trace, tls=True, ca_file=options.ca_file or _default_ca(options),
             )
-            say(access.to_json())
-            with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-                async for _ in signals:
-                    nursery.cancel_scope.cancel()
-                    break
+        )
+        say(access.to_json())
+        with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            async for _ in signals:
+                nursery.cancel_scope.cancel()
+                break
 
 
 def _default_ca(options: VenuesOptions) -> Path:

@@ -6,25 +6,25 @@ read back (venue replies, ledger rows) is parsed by `parse_amount`, which takes 
 
 from __future__ import annotations
 
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal, InvalidOperation
+import re
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 ZERO = Decimal(0)
 ONE = Decimal(1)
 BPS = Decimal("0.0001")
 """One basis point as a fraction."""
 
+_PLAIN = re.compile(r"[+-]?[0-9]+(\.[0-9]*)?([eE][+-]?[0-9]{1,2})?")
+"""Decimal itself takes more: blanks, underscores, digits of other scripts, and exponents whose digits fill memory."""
+
 
 def parse_amount(text: str) -> Decimal:
     """The finite Decimal that `text` spells; ValueError for anything else (NaN, infinity, empty, floats)."""
     if not isinstance(text, str):
         raise ValueError(f"an amount is text, not {type(text).__name__}: {text!r}")
-    try:
-        amount = Decimal(text)
-    except InvalidOperation:
-        raise ValueError(f"not a number: {text!r}") from None
-    if not amount.is_finite():
-        raise ValueError(f"not a finite number: {text!r}")
-    return amount
+    if _PLAIN.fullmatch(text) is None:
+        raise ValueError(f"not a finite number: {text[:80]!r}")
+    return Decimal(text)
 
 
 def amount_text(amount: Decimal) -> str:
@@ -37,9 +37,11 @@ def amount_text(amount: Decimal) -> str:
 
 def floor_to_step(amount: Decimal, step: Decimal) -> Decimal:
     """The largest multiple of `step` (> 0) that is not above `amount`."""
-    return (amount / step).to_integral_value(ROUND_FLOOR) * step
+    found = (amount / step).to_integral_value(ROUND_FLOOR) * step
+    return found if found <= amount else found - step  # a quotient of more than 28 digits was rounded up
 
 
 def ceil_to_step(amount: Decimal, step: Decimal) -> Decimal:
     """The smallest multiple of `step` (> 0) that is not below `amount`."""
-    return (amount / step).to_integral_value(ROUND_CEILING) * step
+    found = (amount / step).to_integral_value(ROUND_CEILING) * step
+    return found if found >= amount else found + step

@@ -37,8 +37,6 @@ def describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-
-
 def leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     """The errors of a group of groups, flat."""
     found: list[BaseException] = []
@@ -54,16 +52,18 @@ async def run_restarting(
     backoff: Backoff,
     on_failure: Callable[[str, BaseException], None],
 ) -> None:
-    """Run `session` for ever: when it returns or fails, say so and start it again after a delay.
+    """Run `session` for ever: when it returns or fails, start it again after a delay; `on_failure` hears of failures.
 
-    The session resets the back-off itself once it has seen healthy data. Cancellation passes through, and so does
-    a failure that is not an Exception (KeyboardInterrupt).
+    The session resets the back-off itself once it has seen healthy data. Cancellation passes through, also out of a
+    group that holds errors beside it, and so does a failure that is not an Exception (KeyboardInterrupt).
     """
     while True:
         try:
             await session(backoff)
         except Exception as error:
             on_failure(name, error)
+        except BaseExceptionGroup as group:
+            _tell_and_raise_rest(group, lambda errors: on_failure(name, errors))
         await trio.sleep(backoff.next_delay_s())
 
 
@@ -76,6 +76,8 @@ async def run_reporting_crash(name: str, fn: AsyncFn, *, on_crash: Callable[[str
         await fn()
     except Exception as error:
         on_crash(name, error)
+    except BaseExceptionGroup as group:
+        _tell_and_raise_rest(group, lambda errors: on_crash(name, errors))
     else:
         on_crash(name, None)
 
@@ -88,8 +90,15 @@ async def run_shielding_others(fn: AsyncFn, *, on_error: Callable[[BaseException
     except Exception as error:
         on_error(error)
     except BaseExceptionGroup as group:
-        errors, rest = group.split(Exception)
-        if errors is not None:
-            on_error(errors)
-        if rest is not None:
-            raise rest from None
+        _tell_and_raise_rest(group, on_error)
+
+
+def _tell_and_raise_rest(
+    group: BaseExceptionGroup[BaseException], on_error: Callable[[BaseException], None]
+) -> None:
+    """A group that is no ExceptionGroup holds Cancelled or worse, perhaps beside errors: those are told, it passes."""
+    errors, rest = group.split(Exception)
+    if errors is not None:
+        on_error(errors)
+    if rest is not None:
+        raise rest from None

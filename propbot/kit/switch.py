@@ -27,7 +27,8 @@ class Switch:
     def trip(self) -> None:
         """Stop. Synchronous, idempotent, callable from any task of the loop."""
         self.halted = True
-        self._armed = trio.Event()
+        if self._armed.is_set():  # an unset one has a waiter already, who would miss the next `arm` on another
+            self._armed = trio.Event()
         if self._scope is not None:
             self._scope.cancel()
 

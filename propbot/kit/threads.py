@@ -34,7 +34,8 @@ RunBatch = Callable[[Sequence[Job]], None]
 
 class Worker(Protocol):
     async def call(self, fn: Callable[[], T]) -> T:
-        """`fn` in the worker, after everything handed in before. Cancelled: the waiting ends, the call is made."""
+        """`fn` in the worker, after everything handed in before. Cancelled: the waiting ends, the call is made.
+        trio.ClosedResourceError once the worker is closed: nobody would answer."""
         ...
 
     @property
@@ -52,6 +53,7 @@ class _ThreadWorker:
         self._queue: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._token = trio.lowlevel.current_trio_token()
         self._backlog = 0
+        self._stopped = False
         self.ended = trio.Event()
         # A daemon: a disk that hangs for ever must not keep the process from ending.
         self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
@@ -62,6 +64,8 @@ class _ThreadWorker:
         return self._backlog
 
     async def call(self, fn: Callable[[], T]) -> T:
+        if self._stopped:
+            raise trio.ClosedResourceError(f"the worker {self._thread.name} is closed")
         job = Job(fn)
         self._backlog += 1
         self._queue.put(job)
@@ -71,6 +75,7 @@ class _ThreadWorker:
         return answer
 
     def stop(self) -> None:
+        self._stopped = True
         self._queue.put(None)
 
     def _loop(self) -> None:
@@ -111,14 +116,18 @@ async def open_thread_worker(
 
 
 class _InlineWorker:
-    def __init__(self, run_batch: RunBatch) -> None:
+    def __init__(self, name: str, run_batch: RunBatch) -> None:
+        self._name = name
         self._run_batch = run_batch
+        self.closed = False
 
     @property
     def backlog(self) -> int:
         return 0
 
     async def call(self, fn: Callable[[], T]) -> T:
+        if self.closed:
+            raise trio.ClosedResourceError(f"the worker {self._name} is closed")
         job = Job(fn)
         self._run_batch([job])
         await trio.lowlevel.checkpoint()  # after the call: a cancelled wait still means a call that was made
@@ -131,4 +140,8 @@ class _InlineWorker:
 async def open_inline_worker(name: str, run_batch: RunBatch) -> AsyncIterator[Worker]:
     """For virtual time, where a real thread would let hours pass while it waits for a disk (trio issue 3089)."""
     await trio.lowlevel.checkpoint()
-    yield _InlineWorker(run_batch)
+    worker = _InlineWorker(name, run_batch)
+    try:
+        yield worker
+    finally:
+        worker.closed = True

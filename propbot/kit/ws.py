@@ -79,26 +79,25 @@ class _TrioWebSocket:
 
 
 class _Transport(trio.abc.Stream):
-    """The stream as trio-websocket sees it. Until the session is open its end is an error: the library would leave
-    whoever opens waiting."""
+    """The stream as trio-websocket sees it. While the session is being opened its end cancels `opening`: the library
+    would leave whoever opens waiting. Not an error raised here: the library's reader may come to the end before the
+    opener has noticed that the session is open, and then it is one that was open."""
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self._stream = stream
-        self.opening = True
+        self.opening: trio.CancelScope | None = None
+        self.ended = False
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        received: bytes | bytearray = b""
         try:
             received = await self._stream.receive_some(max_bytes)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self._refuse_end()
-            raise
-        if not received:
-            self._refuse_end()
+        finally:
+            if not received:
+                self.ended = True
+                if self.opening is not None:
+                    self.opening.cancel()
         return received
-
-    def _refuse_end(self) -> None:
-        if self.opening:
-            raise WebSocketClosed(ABNORMAL, "the connection ended before the session was open") from None
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         await self._stream.send_all(data)
@@ -127,7 +126,6 @@ async def open_websocket(
     try:
         async with trio.open_nursery() as nursery:
             connection = await _connect(nursery, transport, host, target, max_message_bytes, timeout_s)
-            transport.opening = False
             try:
                 yield _TrioWebSocket(connection)
             finally:
@@ -144,8 +142,9 @@ async def open_websocket(
 async def _connect(
     nursery: trio.Nursery, transport: _Transport, host: str, target: str, max_message_bytes: int, timeout_s: float
 ) -> trio_websocket.WebSocketConnection:
-    with trio.move_on_after(timeout_s):
-        return await trio_websocket.wrap_client_stream(
+    connection: trio_websocket.WebSocketConnection | None = None
+    with trio.move_on_after(timeout_s) as transport.opening:
+        connection = await trio_websocket.wrap_client_stream(
             nursery,
             transport,  # type: ignore[arg-type]  # typed as a socket's stream; any stream will do
             host,
@@ -154,7 +153,11 @@ async def _connect(
             max_message_size=max_message_bytes,
             receive_buffer_size=_RECEIVE_BYTES,
         )
-    raise WebSocketClosed(ABNORMAL, f"no answer to the handshake within {timeout_s:g} s")
+    transport.opening = None
+    if connection is not None:
+        return connection
+    why = "the connection ended" if transport.ended else f"no answer to the handshake within {timeout_s:g} s"
+    raise WebSocketClosed(ABNORMAL, f"the session was not opened: {why}")
 
 
 def _as_closed(error: Exception) -> WebSocketClosed:

@@ -73,7 +73,7 @@ async def test_hold_in_the_middle_of_sending_leaves_no_leg_naked(tmp_path: Path,
             sent = len(world.of_kind("order_send"))
             with trio.fail_after(60):
                 while len(world.of_kind("order_send")) == sent:
-                    await trio.testing.wait_all_tasks_blocked(0.0001)
+                    await trio.sleep(0.0005)
             bot.modes.hold("drill", "operator:test")
             await bot.winddown.done.wait()
             assert abs(bot.blotter.exposure()) < Decimal("0.001")

@@ -49,6 +49,7 @@ def read_venue(world: World, venue: str) -> VenueEnd:
         quote=instrument.quote, starting_balances=dict(STARTING_BALANCES[instrument.venue]),
         balances={asset: free + locked for asset, (free, locked) in engine.balances().items()},
         orders=orders, trades=trades, position=engine.position(SYMBOL)[0],
+        fundings=[{"asset": each.asset, "amount": each.amount} for each in engine.fundings(SYMBOL)],
     )
 
 

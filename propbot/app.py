@@ -80,10 +80,10 @@ async def run_service(
     """Run until asked to stop, then return. LedgerError if the ledger can't be opened."""
     stop = stop or Stop()
     async with _open_service(config, seams) as service, trio.open_nursery() as root:
-        _start_tasks(root, service)
         api_stop = trio.Event()
-        if serve_api is not None:
-            root.start_soon(_engine_task, service, "api", partial(serve_api, service, api_stop))
+        if serve_api is not None:  # first: an address that is taken ends the start before anything trades
+            await root.start(_run_api, service, serve_api, api_stop)
+        _start_tasks(root, service)
         if with_signals:
             root.start_soon(_watch_signals, service, stop)
         task_status.started(service)

@@ -120,7 +120,7 @@ FAULTS: Mapping[str, _Kind] = {
     "hide_order": _Kind(Acts.COUNTED, {"seconds": (_SECONDS, 5.0)}),
     "depth_gap": _Kind(Acts.COUNTED),
     "duplicate_fill": _Kind(Acts.COUNTED),
-    "rate_limit_429": _Kind(Acts.COUNTED, {"retry_after": (_number(0, 3600), 1.0)}),
+    "rate_limit_429": _Kind(Acts.COUNTED, {"retry_after": (_number(0.1, 3600), 1.0)}),
     "silent_feed": _Kind(Acts.LASTING, {"seconds": _LASTS}),
     "silent_private": _Kind(Acts.LASTING, {"seconds": _LASTS}),
     "clock_offset": _Kind(Acts.LASTING, {"ms": (_number(-86_400_000, 86_400_000), ...), "seconds": _LASTS}),

@@ -15,11 +15,10 @@ from functools import partial
 from pathlib import Path
 
 import trio
-import trustme
 from attrs import define, field, frozen
 
 from propbot.domain.errors import RecordingError
-from propbot.domain.instruments import BINANCE_SPOT, BINANCE_UM, Credentials, Fees, Instrument, Kind, VenueId
+from propbot.domain.instruments import BINANCE_SPOT, BINANCE_UM, Credentials, Fees, Instrument, VenueId
 from propbot.kit.net import Network
 from propbot.kit.supervise import describe
 from propbot.kit.trace import Trace
@@ -34,21 +33,19 @@ from propbot.simvenue.faces.spot import SpotFace
 from propbot.simvenue.faces.spot_shapes import LIMITS as SPOT_LIMITS
 from propbot.simvenue.faces.um import WS_API_PATH as UM_WS_API_PATH
 from propbot.simvenue.faces.um import UmFace
-from propbot.simvenue.faces.um_market import FUNDING_INTERVAL_MS
 from propbot.simvenue.faces.um_shapes import LIMITS as UM_LIMITS
 from propbot.simvenue.faults import FaultBox, FaultError, Params
+from propbot.simvenue.funding import run_funding
 from propbot.simvenue.instruments import DEFAULT_FEES, INSTRUMENTS, STARTING_BALANCES
 from propbot.simvenue.records import MarketFrame, MarketSource, Refused
 from propbot.simvenue.server import serve
 from propbot.simvenue.store import VenueStore, open_store
+from propbot.simvenue.tls import ANY_ADDRESS, LOOPBACK, make_keys, make_tls
 from propbot.simvenue.trace import VenueTrace, open_venue_trace
 
 __all__ = ["HostAccess", "HostConfig", "Inside", "VenueAccess", "run_host"]
 
-LOOPBACK = "127.0.0.1"
 _FLUSH_EVERY_S = 0.2
-_FUNDING_LOOK_S = 5.0
-_KEY_CHARACTERS = 64
 
 
 @frozen
@@ -106,7 +103,7 @@ async def run_host(
     """Serve until cancelled; `started` once every port listens. At a recording's end frames stop, connections stay,
     and `HostAccess.ended` is set. ValueError for a venue that can't be embedded, RecordingError for a bad recording.
     """
-    server_tls = _make_tls(config.host, ca_file) if tls else None
+    server_tls = make_tls(config.host, ca_file) if tls else None
     with ExitStack() as opened:
         if store_path is not None:
             store_path.parent.mkdir(parents=True, exist_ok=True)
@@ -143,7 +140,7 @@ def _make_venue(
     limits = config.limits.get(venue, build.limits)
     core = Core(
         engine=engine,
-        credentials=config.keys.get(venue) or _make_keys(rng),
+        credentials=config.keys.get(venue) or make_keys(rng),
         counters=Counters(limits, wall_ms, fill_gives_back=build.fill_gives_back),
         faults=faults,
         trace=log,
@@ -166,26 +163,6 @@ def _listed(venue: VenueId, source: MarketSource) -> list[Instrument]:
         known = ", ".join(instrument.symbol for instrument in INSTRUMENTS[venue])
         raise RecordingError(f"{venue}: the market has {', '.join(symbols) or 'no book'}, the venue lists {known}")
     return listed
-
-
-def _make_keys(rng: random.Random) -> Credentials:
-    letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
-    key, secret = ("".join(rng.choice(letters) for _ in range(_KEY_CHARACTERS)) for _ in range(2))
-    return Credentials(key, secret)
-
-
-def _make_tls(host: str, ca_file: Path | None) -> ssl.SSLContext:
-    """A CA for this run alone: its certificate goes to `ca_file`, its key nowhere."""
-    if ca_file is None:
-        raise ValueError("TLS needs a ca_file to put the CA's certificate into")
-    ca = trustme.CA(organization_name="PropBot embedded venues")
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    names = dict.fromkeys((LOOPBACK, "localhost", *(() if host == "0.0.0.0" else (host,))))  # noqa: S104
-    ca.issue_cert(*names).configure_cert(context)
-    ca_file.parent.mkdir(parents=True, exist_ok=True)
-    ca_file.write_bytes(ca.cert_pem.bytes())
-    ca_file.chmod(0o644)
-    return context
 
 
 async def _serve_all(
@@ -211,7 +188,7 @@ async def _serve_all(
         wanted = config.port + len(venues) if config.port else 0
         admin_port: int = await nursery.start(partial(_serve_admin, network, admin, wanted, log))
         nursery.start_soon(_run_market, source, venues, ended)
-        nursery.start_soon(_run_funding, [made.core for made in venues.values()])
+        nursery.start_soon(run_funding, [made.core for made in venues.values()])
         if config.trace_file is not None:
             nursery.start_soon(_run_flush, log)
         inside = Inside({venue: made.core.engine for venue, made in venues.items()}, faults, log)
@@ -265,7 +242,7 @@ async def _serve_admin(
 
 
 def _access(config: HostConfig, made: _Venue, port: int, tls: bool) -> VenueAccess:
-    host = LOOPBACK if config.host == "0.0.0.0" else config.host  # noqa: S104
+    host = LOOPBACK if config.host == ANY_ADDRESS else config.host
     at, keys = f"{host}:{port}", made.core.credentials
     rest, ws = (f"https://{at}", f"wss://{at}") if tls else (f"http://{at}", f"ws://{at}")
     return VenueAccess(rest, ws, ws + made.build.ws_api_path, keys.api_key, keys.api_secret)
@@ -280,25 +257,6 @@ async def _run_market(source: MarketSource, venues: Mapping[VenueId, _Venue], en
 
     await source.run(publish)
     ended.set()
-
-
-async def _run_funding(cores: Sequence[Core]) -> None:
-    """Settle at 00, 08 and 16 o'clock of each venue's own clock, which need not run at our pace."""
-    perps = [core for core in cores if core.engine.instruments()[0].kind is Kind.PERP]
-    settled = {core.venue: core.engine.now_ms() // FUNDING_INTERVAL_MS for core in perps}
-    while True:
-        await trio.sleep(_FUNDING_LOOK_S)
-        for core in perps:
-            interval = core.engine.now_ms() // FUNDING_INTERVAL_MS
-            if interval > settled[core.venue]:
-                settled[core.venue] = interval
-                _fund(core)
-
-
-def _fund(core: Core) -> None:
-    for instrument in core.engine.instruments():
-        if core.engine.position(instrument.symbol)[0] and core.engine.top(instrument.symbol) is not None:
-            core.engine.fund(instrument.symbol, core.funding_rate)
 
 
 async def _run_flush(log: VenueTrace) -> None:

@@ -11,6 +11,7 @@ import re
 import ssl
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from http import HTTPStatus
 
 import h11
 import trio
@@ -189,7 +190,10 @@ class _Connection:
                 parser.receive_data(data)
             elif isinstance(event, h11.Request):
                 head = event
-                if self._talk is not None and _UPGRADE.search(raw.partition(b"\r\n\r\n")[0]):
+                text = raw.partition(b"\r\n\r\n")[0]
+                if len(text) > HEAD_BYTES_MAX:  # h11's own bound counts only a head that came in pieces
+                    raise _BadRequest(431)
+                if self._talk is not None and _UPGRADE.search(text):
                     return raw
             elif isinstance(event, h11.Data):
                 body += event.data
@@ -216,7 +220,7 @@ class _Connection:
         ]
         if request is None:
             headers.append(("Connection", "close"))
-        head = h11.Response(status_code=response.status, headers=headers, reason=b"")
+        head = h11.Response(status_code=response.status, headers=headers, reason=_reason(response.status))
         message = parser.send(head) or b""
         if request is None or request.method != "HEAD":
             message += parser.send(h11.Data(data=response.body)) or b""
@@ -237,6 +241,11 @@ class _Connection:
                 nursery.start_soon(partial(_talk_then_end, self._talk, request, nursery.cancel_scope))
                 return
             nursery.cancel_scope.cancel()
+
+
+def _reason(status: int) -> str:
+    """Binance's own statuses (418) are all in the standard's list."""
+    return HTTPStatus(status).phrase
 
 
 async def _talk_then_end(talk: Talk, request: WebSocketRequest, scope: trio.CancelScope) -> None:

@@ -69,7 +69,8 @@ class RestFace:
         core.trace.row(
             core.venue, "in", "request", mono_ns=request.received_ns, method=request.method, path=request.path
         )
-        route = self._routes.get((request.method, request.path))
+        method = "GET" if request.method == "HEAD" else request.method
+        route = self._routes.get((method, request.path))
         try:
             response = Response(200, msgspec.json.encode(await self._serve(request, route)))
         except ApiError as error:

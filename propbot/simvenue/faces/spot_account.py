@@ -105,7 +105,7 @@ class SpotAccount:
 
     async def commission(self, call: Call) -> Any:
         symbol = self.core.instrument(call.params.text("symbol")).symbol
-        none = {"maker": fixed8_zero(), "taker": fixed8_zero(), "buyer": fixed8_zero(), "seller": fixed8_zero()}
+        none = dict.fromkeys(("maker", "taker", "buyer", "seller"), "0.00000000")
         return {
             "symbol": symbol,
             "standardCommission": commission_rates(self.core.engine.fees()),
@@ -121,10 +121,6 @@ class SpotAccount:
 
     async def listen_key(self, call: Call) -> Any:
         raise ApiError(410, None, "listenKey endpoints removed 2026-02-20")
-
-
-def fixed8_zero() -> str:
-    return "0.00000000"
 
 
 def _ticker_weight(params: Params) -> int:

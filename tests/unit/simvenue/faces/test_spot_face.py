@@ -186,6 +186,7 @@ async def test_too_many_messages_a_second_close_the_connection(world, autojump_c
     async def chatter() -> None:
         for _ in range(10):
             await session.send_message('{"method":"LIST_SUBSCRIPTIONS","id":1}')
+            await trio.sleep(0.05)
 
     with pytest.raises(ConnectionClosed, match="1008"):
         await chatter()

@@ -40,6 +40,10 @@ SCREEN_SLACK_BPS = 0.01
 """Floats may be this wrong; the screen lets through what is within it."""
 
 
+SHOWN_BPS = Decimal("0.001")
+"""What is kept of an edge in the ledger; more digits say nothing."""
+
+
 @frozen
 class TradeRules:
     """What an operator may change while the service runs."""
@@ -314,7 +318,9 @@ class Pipeline:
             return False
         lot = Lot(
             self.ids.name("lot"), self.pair, LotState.OPENING, choice.buy, choice.sell, choice.qty,
-            self.clock.wall_ns(), choice.edge.net, choice.edge.reference, choice.edge.deviation,
+            self.clock.wall_ns(), *(
+                bps.quantize(SHOWN_BPS) for bps in (choice.edge.net, choice.edge.reference, choice.edge.deviation)
+            ),
         )
         return await self._execute(Purpose.OPEN, lot, choice.legs, choice.edge.net)
 

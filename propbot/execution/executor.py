@@ -213,7 +213,7 @@ class Executor:
         base = self.blotter.lot_base(lot.id)
         for venue, purpose in zip(venues, (Purpose.HEDGE, Purpose.UNWIND), strict=True):
             instrument = self.market.instruments[venue]
-            qty = floor_to_step(abs(imbalance), instrument.lot_step)
+            qty = floor_to_step(abs(imbalance) + self._rounding_of(instrument), instrument.lot_step)
             reduces = base.get(venue, ZERO) * side.sign < 0
             reduce_only = instrument.kind is Kind.PERP and reduces and abs(base[venue]) >= qty
             if self._is_legal(instrument, qty, reduce_only):
@@ -221,6 +221,15 @@ class Executor:
                     self.ids.client_order_id(), venue, instrument.symbol, side, purpose, qty, None,
                     reduce_only=reduce_only,
                 )
+
+    def _rounding_of(self, instrument: Instrument) -> Decimal:
+        """How much more than the imbalance an order may be: the rounding that a fee in base and the finest step leave.
+
+        Without it 0.015998 naked would be hedged as 0.015 on a venue that steps by 0.001, and the rest on the other
+        one: two small positions that belong to nobody.
+        """
+        finest = min(each.lot_step for each in self.market.instruments.values())
+        return finest * 2 if instrument.lot_step > finest * 10 else ZERO
 
     def _is_legal(self, instrument: Instrument, qty: Decimal, reduce_only: bool) -> bool:
         if qty <= 0 or qty < instrument.qty_min:

@@ -48,11 +48,11 @@ def sent_since(world: World, t: float) -> int:
     [
         ("lost_ack", {"count": 3}),
         ("delayed_ack", {"count": 2, "params": {"seconds": 2.0}}),
-        ("drop_request", {"count": 2}),
+        ("drop_request", {"count": 1}),
         ("reject_order", {"count": 2}),
         ("partial_fill", {"count": 4, "params": {"fraction": 0.4}}),
         ("unknown_503", {"count": 2, "params": {"executed": True}}),
-        ("unknown_503", {"count": 2, "params": {"executed": False}}),
+        ("unknown_503", {"count": 1, "params": {"executed": False}}),
         ("depth_gap", {"count": 1}),
         ("private_cut", {"params": {"down_s": 3.0}}),
         ("duplicate_fill", {"count": 5}),
@@ -94,6 +94,20 @@ async def test_an_order_that_never_arrived_is_never_sent_only_after_ten_seconds_
             states.setdefault(row["client_order_id"], {})[row["state"]] = row["t"]
         (dropped,) = [each for each in states.values() if "NEVER_SENT" in each and "SENT" in each]
         assert dropped["NEVER_SENT"] - dropped["SENT"] >= 10
+        await come_to_rest(world)
+
+
+async def test_a_leg_and_then_its_hedge_lost_on_the_way_is_a_hold_that_names_the_exposure_and_unwinds_it(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_world(tmp_path, seed=5) as world:
+        bot = await run_with_fault(world, "binance-um", "drop_request", count=2)
+        line = bot.modes.view.hold.line()
+        assert "guard:hedge" in line
+        assert "naked -0.01" in line
+        assert abs(bot.blotter.exposure()) < bot.lot_step()
+        bot.modes.resume("test")
+        await trio.sleep(30)
         await come_to_rest(world)
 
 

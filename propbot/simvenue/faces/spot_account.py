@@ -74,6 +74,7 @@ class SpotAccount:
         return (
             Route("GET", "/api/v3/account", 20, Security.SIGNED, self.account),
             Route("GET", "/api/v3/account/commission", 20, Security.SIGNED, self.commission),
+            Route("GET", "/sapi/v1/asset/tradeFee", 1, Security.SIGNED, self.trade_fee),
             *(Route(method, gone, 2, Security.NONE, self.listen_key) for method in ("POST", "PUT", "DELETE")),
         )
 
@@ -118,6 +119,15 @@ class SpotAccount:
                 "discount": "1.00000000",
             },
         }
+
+    async def trade_fee(self, call: Call) -> Any:
+        """The older way to ask for fees, which foreign clients still go."""
+        instruments, _ = chosen(self.core, call.params)
+        rates = commission_rates(self.core.engine.fees())
+        return [
+            {"symbol": each.symbol, "makerCommission": rates["maker"], "takerCommission": rates["taker"]}
+            for each in instruments
+        ]
 
     async def listen_key(self, call: Call) -> Any:
         raise ApiError(410, None, "listenKey endpoints removed 2026-02-20")

@@ -105,6 +105,8 @@ async def test_filled_orders_give_their_order_count_back(world, autojump_clock):
 async def test_the_commission_is_what_the_engine_charges(world, autojump_clock):
     answer = await world.signed(SPOT, "GET", "/api/v3/account/commission", symbol=SYMBOL)
     assert answer.body["standardCommission"]["taker"] == "0.00020000"
+    older = await world.signed(SPOT, "GET", "/sapi/v1/asset/tradeFee", symbol=SYMBOL)
+    assert older.body == [{"symbol": SYMBOL, "makerCommission": "0.00010000", "takerCommission": "0.00020000"}]
 
 
 async def test_user_data_arrives_wrapped_after_a_signed_subscription(world, autojump_clock):

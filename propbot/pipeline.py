@@ -40,7 +40,7 @@ SCREEN_SLACK_BPS = 0.01
 """Floats may be this wrong; the screen lets through what is within it."""
 
 
-SHOWN_BPS = Decimal("0.001")
+KEPT_BPS = Decimal("0.001")
 """What is kept of an edge in the ledger; more digits say nothing."""
 
 
@@ -316,11 +316,11 @@ class Pipeline:
             self.why_not = choice
             self.refusals = ()
             return False
+        edge = choice.edge
+        net, reference, deviation = (bps.quantize(KEPT_BPS) for bps in (edge.net, edge.reference, edge.deviation))
         lot = Lot(
             self.ids.name("lot"), self.pair, LotState.OPENING, choice.buy, choice.sell, choice.qty,
-            self.clock.wall_ns(), *(
-                bps.quantize(SHOWN_BPS) for bps in (choice.edge.net, choice.edge.reference, choice.edge.deviation)
-            ),
+            self.clock.wall_ns(), net, reference, deviation,
         )
         return await self._execute(Purpose.OPEN, lot, choice.legs, choice.edge.net)
 

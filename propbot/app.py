@@ -13,6 +13,7 @@
           ├─ winddown, drain                     after a HOLD: hedges and cancels, bounded; DRAIN's deadline
           ├─ state                               mode and basis to disk
           ├─ status                              components
+          ├─ market                              a recording that is traded on ends: HOLD
           ├─ api                                 hypercorn; its death is an incident and a HOLD
           └─ signals                             SIGTERM, SIGINT: HOLD, wind down, stop
 """
@@ -74,16 +75,20 @@ async def run_service(
     *,
     serve_api: ServeApi | None = None,
     stop: Stop | None = None,
+    market_ended: trio.Event | None = None,
     with_signals: bool = False,
     task_status: trio.TaskStatus[Service] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Run until asked to stop, then return. LedgerError if the ledger can't be opened."""
+    """Run until asked to stop, then return. LedgerError if the ledger can't be opened. `market_ended` is set when a
+    recording that we trade on has come to its end."""
     stop = stop or Stop()
     async with _open_service(config, seams) as service, trio.open_nursery() as root:
         api_stop = trio.Event()
         if serve_api is not None:  # first: an address that is taken ends the start before anything trades
             await root.start(_run_api, service, serve_api, api_stop)
         _start_tasks(root, service)
+        if market_ended is not None:
+            root.start_soon(_watch_market, service, market_ended)
         if with_signals:
             root.start_soon(_watch_signals, service, stop)
         task_status.started(service)
@@ -361,6 +366,11 @@ async def _run_status(service: Service) -> None:
     while True:
         service.report_components()
         await trio.sleep(0.25)
+
+
+async def _watch_market(service: Service, ended: trio.Event) -> None:
+    await ended.wait()
+    service.trip("the recording ended: there is no market any more", "guard:market")
 
 
 async def _watch_signals(service: Service, stop: Stop) -> None:

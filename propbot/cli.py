@@ -17,7 +17,7 @@ import structlog
 import trio
 
 from propbot import __version__
-from propbot.app import Stop, run_service
+from propbot.app import run_service
 from propbot.check import check_directory, run_check
 from propbot.compose import Composed, compose, make_source, paper_fees
 from propbot.domain.errors import DataDirectoryBusy, PropBotError, SettingsError
@@ -146,21 +146,15 @@ def _problems_of(error: BaseException) -> list[str]:
 
 async def _run_service(settings: Settings) -> None:
     async with compose(settings) as composed:
-        stop = Stop()
-        async with trio.open_nursery() as nursery:
-            server = ApiServer(settings.api, partial(_banner, settings, composed))
-            service: Service = await nursery.start(
-                partial(run_service, composed.config, composed.seams, serve_api=server, stop=stop, with_signals=True)
-            )
-            if composed.market_ended is not None:
-                nursery.start_soon(_hold_at_market_end, service, composed.market_ended)
-            gc.freeze()  # the stack's objects live for ever: keep the collector away from them
-            await stop.requested.wait()
+        server = ApiServer(settings.api, partial(_started, settings, composed))
+        await run_service(
+            composed.config, composed.seams, serve_api=server, market_ended=composed.market_ended, with_signals=True
+        )
 
 
-async def _hold_at_market_end(service: Service, ended: trio.Event) -> None:
-    await ended.wait()
-    service.trip("the recording ended: there is no market any more", "guard:market")
+def _started(settings: Settings, composed: Composed, service: Service, url: str) -> None:
+    _banner(settings, composed, service, url)
+    gc.freeze()  # what the imports made lives for ever: keep the collector away from it
 
 
 def _banner(settings: Settings, composed: Composed, service: Service, url: str) -> None:

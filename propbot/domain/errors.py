@@ -46,7 +46,8 @@ class LedgerError(PropBotError):
 
 
 class TransitionRefused(LedgerError):
-    """An order cannot go from where it is to where it was asked to go; nothing was written."""
+    """An order cannot go from where it is (perhaps it was never recorded) to where it was asked to go; nothing was
+    written."""
 
 
 class RecordingError(PropBotError):

@@ -53,8 +53,8 @@ class Bookkeeper:
         while True:
             try:
                 await self._write(item)
-            except TransitionRefused as error:
-                self.on_ledger_failure(f"two outcomes for one order: {error}")
+            except TransitionRefused as error:  # trying again never heals it, and all that waits behind must be written
+                self.on_ledger_failure(f"an order's news contradicts what is recorded: {error}")
                 return
             except LedgerError as error:
                 self.on_ledger_failure(str(error))

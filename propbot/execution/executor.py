@@ -31,6 +31,9 @@ from propbot.kit.crash import CrashPoints
 from propbot.kit.ids import Ids
 from propbot.kit.trace import Trace
 
+BLIND_LOOKS_AT_HEDGE = 3
+"""So often the hedge's book is looked at, 50 ms apart, before the leg that is ahead may be unwound instead."""
+
 
 @frozen
 class ExecutionRules:
@@ -104,7 +107,7 @@ class Executor:
         stuck: Stuck | None = Stuck(lot_id, ZERO, "an order's outcome is unknown")
         with trio.move_on_after(deadline_s * 0.9):
             await self.blotter.wait_certain(lot_id)
-            stuck = await self._equalise(lot)
+            stuck = await self._equalise(lot, self.clock.mono_s() + deadline_s * 0.8)
         if stuck is not None:
             return evolve(stuck, exposure=sum(self.blotter.lot_base(lot_id).values(), ZERO))
         with trio.move_on_after(deadline_s):
@@ -157,20 +160,24 @@ class Executor:
                 self.blotter.mark_never_sent(client_order_id, str(error))
             else:
                 self.blotter.mark_rejected(client_order_id, str(error))
-        except trio.Cancelled:
-            if order.sent_mono_s is None:
-                self.blotter.mark_never_sent(client_order_id, "cancelled before the first byte")
-            else:
-                self.blotter.mark_unknown(client_order_id, "cancelled while the answer was awaited")
-            raise
         else:
             self.blotter.observe_report(report)
+        finally:
+            # cancelled, a bug below us, or an answer that names another order; changes nothing that is known already
+            if order.sent_mono_s is None:
+                self.blotter.mark_never_sent(client_order_id, "interrupted before the first byte")
+            else:
+                self.blotter.mark_unknown(client_order_id, "interrupted while the answer was awaited")
 
     # --- unequal legs
 
-    async def _equalise(self, lot: Lot) -> Stuck | None:
-        """Hedge, then unwind, until what is left can't be traded any more; Stuck if it still could be."""
+    async def _equalise(self, lot: Lot, give_up_mono_s: float) -> Stuck | None:
+        """Hedge, then unwind, until what is left can't be traded any more; Stuck if it still could be.
+
+        Books that can't be trusted cost no attempt: they are waited for, the hedge's a moment longer than the unwind's.
+        """
         tries: dict[VenueId, int] = {}
+        blind_looks = 0
         reason = ""
         while True:
             imbalance = sum(self.blotter.lot_base(lot.id).values(), ZERO)
@@ -180,13 +187,17 @@ class Executor:
             untried = [option for option in options if tries.get(option.venue, 0) < self.rules.hedge_attempts]
             if not untried:
                 return Stuck(lot.id, imbalance, reason or "no venue would take the hedge")
-            option = untried[0]
-            attempt = tries[option.venue] = tries.get(option.venue, 0) + 1
-            priced = self._priced(option, attempt)
+            hedge_first = untried[:1] if blind_looks < BLIND_LOOKS_AT_HEDGE else untried
+            found = (self._priced(option, tries.get(option.venue, 0) + 1) for option in hedge_first)
+            priced = next((order for order in found if order is not None), None)
             if priced is None:
-                reason = f"{option.venue}: its book can't be trusted"
-                await trio.sleep(0.05)  # a book may come back within the deadline
+                reason = f"{untried[0].venue}: its book can't be trusted"
+                if self.clock.mono_s() >= give_up_mono_s:
+                    return Stuck(lot.id, imbalance, reason)
+                blind_looks += 1
+                await trio.sleep(0.05)
                 continue
+            tries[priced.venue] = tries.get(priced.venue, 0) + 1
             intent = Intent(
                 self.ids.name("intent"), lot.pair, priced.purpose, lot.id, (priced,), self.clock.wall_ns(),
                 decided_on=dict(self.market.book_ids()),
@@ -256,7 +267,8 @@ class Executor:
         base = self.blotter.lot_base(lot.id)
         step = max(instrument.lot_step for instrument in self.market.instruments.values())
         bought, sold = base.get(lot.buy_venue, ZERO), -base.get(lot.sell_venue, ZERO)
-        qty = floor_to_step(min(bought, sold), step) if min(bought, sold) > 0 else ZERO
+        # they differ by dust only; the larger one, or a lot of one step that used up dust would count as nothing
+        qty = floor_to_step(max(bought, sold), step) if min(bought, sold) > 0 else ZERO
         if qty > 0:
             changed = evolve(lot, state=LotState.OPEN, qty=qty, exit_reason="")
         else:

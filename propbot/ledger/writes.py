@@ -12,7 +12,7 @@ from decimal import Decimal
 
 from attrs import evolve, frozen
 
-from propbot.domain.errors import LedgerError
+from propbot.domain.errors import TransitionRefused
 from propbot.domain.events import GENESIS_HASH, Detail, EventRow, event_hash
 from propbot.domain.lots import FillRow, Intent, Lot, OrderRow
 from propbot.domain.money import amount_text
@@ -77,7 +77,7 @@ def record_order(connection: sqlite3.Connection, news: OrderNews, now_ns: int) -
     """The order as it is afterwards. A venue id that becomes known adopts the fills that waited for it."""
     before = reads.order(connection, news.client_order_id)
     if before is None:
-        raise LedgerError(f"no order {news.client_order_id} in the ledger")
+        raise TransitionRefused(f"no order {news.client_order_id} in the ledger")
     step = judge_transition(before.state, news.state, correction=news.correction)
     after = _after_news(before, news, step)
     if step is Step.CORRECT:
@@ -91,7 +91,7 @@ def record_order(connection: sqlite3.Connection, news: OrderNews, now_ns: int) -
 
 def _after_news(before: OrderRow, news: OrderNews, step: Step) -> OrderRow:
     if news.order_id and before.order_id and news.order_id != before.order_id:
-        raise LedgerError(
+        raise TransitionRefused(
             f"order {news.client_order_id} is {before.order_id} at {before.request.venue}, not {news.order_id}"
         )
     filled_qty = before.filled_qty if news.filled_qty is None else news.filled_qty

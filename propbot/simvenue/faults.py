@@ -240,8 +240,10 @@ class FaultBox:
             return None
         fault = armed[0]
         if fault.started_s is None:
-            if fault.after > 0 or not occasion:
-                fault.after -= int(occasion)
+            if not occasion:
+                return None
+            if fault.after > 0:
+                fault.after -= 1
                 return None
             self._begin(fault)
         if fault.spent:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 
+from propbot.domain.market import DepthDiff, TopOfBook
 from propbot.simvenue.faces.client import WsClient
 from propbot.simvenue.faces.core import Core
 from propbot.simvenue.records import MarketFrame
@@ -19,6 +20,15 @@ def stream_key(stream: str) -> str:
     """What `stream` is filed under: diff depth without its pace, everything else as it is."""
     found = _DIFF_DEPTH.fullmatch(stream)
     return stream if found is None else found["stream"]
+
+
+def _update_id(frame: MarketFrame) -> int | None:
+    match frame.event:
+        case DepthDiff(last_id=last_id):
+            return last_id
+        case TopOfBook(update_id=update_id):
+            return update_id
+    return None
 
 
 class Hub:
@@ -55,9 +65,8 @@ class Hub:
             self._seen[key] = frame.stream
         if self._muted(key):
             return
-        core, event = self._core, frame.event
-        update_id = None if event is None else getattr(event, "last_id", None) or getattr(event, "update_id", None)
-        core.trace.row(core.venue, "out", "frame", u=update_id, stream=frame.stream)
+        core = self._core
+        core.trace.row(core.venue, "out", "frame", u=_update_id(frame), stream=frame.stream)
         for client in tuple(self._combined.get(key, ())):
             client.offer(frame.envelope)
         for client in tuple(self._raw.get(key, ())):

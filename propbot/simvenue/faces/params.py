@@ -77,6 +77,11 @@ class Params:
             raise error
         return choices[value]
 
+    def has_time(self, ts_ms: int) -> bool:
+        """Whether `ts_ms` lies between `startTime` and `endTime`, as far as they were sent."""
+        first_ms, last_ms = self.whole("startTime"), self.whole("endTime")
+        return (first_ms is None or ts_ms >= first_ms) and (last_ms is None or ts_ms <= last_ms)
+
     def side(self) -> Side:
         return self.choice("side", Side.__members__, ApiError(400, -1117, "Invalid side."))
 

@@ -106,8 +106,7 @@ class SpotOrders:
             from_order_id=params.whole("orderId"),
             limit=params.limit(500, 1000),
         )
-        first_ms, last_ms = params.whole("startTime"), params.whole("endTime")
-        return [queried_shape(o) for o in orders if _within(o.created_ms, first_ms, last_ms) and self.entry.visible(o)]
+        return [queried_shape(o) for o in orders if params.has_time(o.created_ms) and self.entry.visible(o)]
 
     async def trades(self, call: Call) -> Any:
         params = call.params
@@ -117,8 +116,7 @@ class SpotOrders:
             order_id=params.whole("orderId"),
             limit=params.limit(500, 1000),
         )
-        first_ms, last_ms = params.whole("startTime"), params.whole("endTime")
-        return [trade_shape(trade) for trade in trades if _within(trade.ts_ms, first_ms, last_ms)]
+        return [trade_shape(trade) for trade in trades if params.has_time(trade.ts_ms)]
 
     async def order_limits(self, call: Call) -> Any:
         return self.core.counters.order_rows()
@@ -205,7 +203,3 @@ def _which(params: Params) -> tuple[int | None, str | None]:
     if order_id is None and client_order_id is None:
         raise ApiError(400, -1102, "Param 'origClientOrderId' or 'orderId' must be sent, but both were empty/null!")
     return order_id, None if order_id is not None else client_order_id
-
-
-def _within(ts_ms: int, first_ms: int | None, last_ms: int | None) -> bool:
-    return (first_ms is None or ts_ms >= first_ms) and (last_ms is None or ts_ms <= last_ms)

@@ -154,16 +154,13 @@ class UmAccount:
     async def income(self, call: Call) -> Any:
         """Funding, commissions and realised profit, oldest first, the newest `limit`."""
         kind, limit = call.params.get("incomeType"), call.params.limit(100, 1000)
-        first_ms, last_ms = call.params.whole("startTime") or 0, call.params.whole("endTime")
         rows: list[dict[str, Any]] = []
         for instrument in self._asked_instruments(call):
             rows += self._income_of(instrument)
         chosen = [
             row
             for row in rows
-            if (kind is None or row["incomeType"] == kind)
-            and row["time"] >= first_ms
-            and (last_ms is None or row["time"] <= last_ms)
+            if (kind is None or row["incomeType"] == kind) and call.params.has_time(row["time"])
         ]
         return sorted(chosen, key=lambda row: row["time"])[-limit:]
 

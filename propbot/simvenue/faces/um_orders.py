@@ -112,23 +112,21 @@ class UmOrders:
     async def all_orders(self, call: Call) -> Any:
         params = call.params
         symbol = self.core.instrument(params.text("symbol")).symbol
-        first_ms, last_ms = params.whole("startTime"), params.whole("endTime")
         orders = self.core.engine.all_orders(
             symbol, from_order_id=params.whole("orderId"), limit=params.limit(500, 1000)
         )
-        return [self._queried(o) for o in orders if _within(o.created_ms, first_ms, last_ms) and self.entry.visible(o)]
+        return [self._queried(o) for o in orders if params.has_time(o.created_ms) and self.entry.visible(o)]
 
     async def trades(self, call: Call) -> Any:
         params = call.params
         instrument = self.core.instrument(params.text("symbol"))
-        first_ms, last_ms = params.whole("startTime"), params.whole("endTime")
         trades = self.core.engine.trades(
             instrument.symbol,
             from_trade_id=params.whole("fromId"),
             order_id=params.whole("orderId"),
             limit=params.limit(500, 1000),
         )
-        return [trade_shape(instrument, trade) for trade in trades if _within(trade.ts_ms, first_ms, last_ms)]
+        return [trade_shape(instrument, trade) for trade in trades if params.has_time(trade.ts_ms)]
 
     async def cancel_all_after(self, call: Call) -> Any:
         symbol = self.core.instrument(call.params.text("symbol")).symbol
@@ -202,7 +200,3 @@ def _which(params: Params) -> tuple[int | None, str | None]:
 
 def _open_orders_weight(params: Params) -> int:
     return 1 if params.get("symbol") else 40
-
-
-def _within(ts_ms: int, first_ms: int | None, last_ms: int | None) -> bool:
-    return (first_ms is None or ts_ms >= first_ms) and (last_ms is None or ts_ms <= last_ms)

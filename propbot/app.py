@@ -6,6 +6,7 @@
           ├─ feed:<venue>, private:<venue>       restarted with jittered back-off
           ├─ gateway:<venue>                     keeps the order connection warm, measures the venue's clock
           ├─ meet:<venue>, startup               first contact; then trading may be armed
+          ├─ funding:<venue>                     perps: what funding is expected next
           ├─ guard:<id>                          a guard that trips, crashes or returns: HOLD
           ├─ reconciler, resolver                ledger ⇄ venue; the one outcome of UNKNOWN orders
           ├─ bookkeeper, fill_search, journal    what is known becomes durable
@@ -32,7 +33,7 @@ from attrs import define, field
 from propbot.control.keeper import open_state_keeper
 from propbot.control.modes import choose_start
 from propbot.domain.errors import AccessRefused, LedgerError, VenueError
-from propbot.domain.instruments import VenueId
+from propbot.domain.instruments import Kind, VenueId
 from propbot.domain.mode import Mode, Profile
 from propbot.domain.money import amount_text
 from propbot.execution.first_contact import meet_venue
@@ -42,10 +43,14 @@ from propbot.feeds.public import PublicFeed
 from propbot.kit.supervise import Backoff, describe, run_reporting_crash, run_restarting
 from propbot.ledger.store import open_ledger
 from propbot.service import Seams, Service, ServiceConfig, assemble
+from propbot.spread.funding import FundingDue
 
 START_DEADLINE_S = 30.0
 """A start that has not reached "ledger equals venue" by then is a HOLD that says what is missing."""
 SHUTDOWN_WINDDOWN_S = 3.0
+FUNDING_EVERY_S = 60.0
+FUNDING_RETRY_S = 1.0
+"""While it is unknown nothing is opened; also how long after a settlement the next one is asked for."""
 
 
 
@@ -164,6 +169,8 @@ def _start_tasks(root: trio.Nursery, service: Service) -> None:
         engine[f"feed:{venue}"] = partial(_run_feed, service, venue)
         engine[f"private:{venue}"] = partial(_run_private, service, venue)
         engine[f"gateway:{venue}"] = partial(_run_gateway, service, venue)
+        if service.config.venues[venue].dialect.kind is Kind.PERP:
+            engine[f"funding:{venue}"] = partial(_run_funding, service, venue)
     for name, task in engine.items():
         root.start_soon(_engine_task, service, name, task, name=name)
 
@@ -253,6 +260,27 @@ async def _meet(service: Service, venue: VenueId) -> None:
     service.mark_met(venue, met)
     service.journal.say("INFO", "venue", f"{venue} met", venue=venue, taker_fee_bps=amount_text(met.fees.taker_bps))
     service.reconciler.look_now()
+
+
+async def _run_funding(service: Service, venue: VenueId) -> None:
+    """Keep the expected funding fresh; one that can't be read is kept until it is outdated."""
+    gateway, told = service.gateways[venue], ""
+    await service.links[venue].met_once.wait()
+    while True:
+        try:
+            outlook = await gateway.funding_outlook(service.pair)
+        except VenueError as error:
+            if told != str(error):
+                told = str(error)
+                service.on_problem(venue, f"{venue}: funding could not be read: {told}")
+            await trio.sleep(FUNDING_RETRY_S if service.market.funding_problem(venue) else FUNDING_EVERY_S / 4)
+            continue
+        told = ""
+        assert outlook is not None, "only perps have this task"
+        now_s = service.seams.clock.mono_s()
+        due = service.market.funding[venue] = FundingDue.of(outlook, gateway.ts_ms(), now_s)
+        service.pipeline.wake()
+        await trio.sleep(min(max(due.due_mono_s - now_s, 0.0) + FUNDING_RETRY_S, FUNDING_EVERY_S))
 
 
 def _failed(service: Service) -> Callable[[str, BaseException], None]:

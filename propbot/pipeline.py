@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
 import trio
-from attrs import define, evolve, field, frozen
+from attrs import Factory, define, evolve, field, frozen
 
 from propbot.books.book import OrderBook
 from propbot.decision.decide import (
@@ -34,6 +34,7 @@ from propbot.kit.ids import Ids
 from propbot.kit.trace import Trace
 from propbot.risk.limits import Approved, Holdings, Limits, Refused, check_intent
 from propbot.spread.edge import Costs, Edge, Prices, compute_edge
+from propbot.spread.funding import FundingDue, compute_funding_bps
 from propbot.spread.reference import MovingBasis
 
 SCREEN_SLACK_BPS = 0.01
@@ -77,6 +78,8 @@ class TradingMarket:
     fees: Mapping[VenueId, Fees]
     clock: Clock
     book_age_s_max: float
+    funding: dict[VenueId, FundingDue] = Factory(dict)
+    """Of the perps, once it was read."""
 
     def distrust(self, venue: VenueId) -> str | None:
         """Why the book of `venue` can't be traded on now."""
@@ -88,6 +91,22 @@ class TradingMarket:
         if book.stale(self.clock.mono_s(), self.book_age_s_max):
             return f"{venue}: no frame for {self.book_age_s_max:g} s"
         return None
+
+    def funding_problem(self, venue: VenueId) -> str | None:
+        """Why the cost of holding a position on `venue` can't be told now."""
+        if self.instruments[venue].kind is not Kind.PERP:
+            return None
+        due = self.funding.get(venue)
+        if due is None:
+            return f"funding of {venue} is unknown"
+        if due.outdated(self.clock.mono_s()):
+            return f"funding of {venue} is unknown since its last settlement"
+        return None
+
+    def funding_bps(self, venue: VenueId, side: Side, holding_s_max: float) -> Decimal:
+        """Zero where it is unknown: nothing is opened then. Almost always zero before any arithmetic."""
+        due = self.funding.get(venue)
+        return ZERO if due is None else compute_funding_bps(due, side, self.clock.mono_s(), holding_s_max)
 
     def mark(self, venue: VenueId) -> Decimal | None:
         top = self.books[venue].top()
@@ -176,9 +195,14 @@ class Pipeline:
         )
         fees = self.market.fees
         costs = Costs(
-            float(fees[buy].taker_bps), float(fees[sell].taker_bps), float(self.rules.expected_slippage_bps), 0.0
+            float(fees[buy].taker_bps), float(fees[sell].taker_bps), float(self.rules.expected_slippage_bps),
+            float(self._funding_bps(buy, sell)),
         )
         return compute_edge(prices, self.reference_bps(buy), costs)
+
+    def _funding_bps(self, buy: VenueId, sell: VenueId) -> Decimal:
+        held_s_max = self.rules.exits.age_s_max
+        return self.market.funding_bps(buy, Side.BUY, held_s_max) + self.market.funding_bps(sell, Side.SELL, held_s_max)
 
     def reference_bps(self, buy: VenueId) -> float:
         """The reference in the direction that buys on `buy`, sell mid over buy mid."""
@@ -278,6 +302,10 @@ class Pipeline:
         """The better direction if it pays, or why there is none."""
         if self.rules.moving_reference and not self.basis.warm:
             return "the reference basis is warming up"
+        for venue in self.venues:
+            problem = self.market.funding_problem(venue)
+            if problem is not None:
+                return problem
         found = [o for buy, sell in self._directions() if (o := self._price(buy, sell)) is not None]
         if not found:
             return self.size_problem() or "a book is too thin for the order"
@@ -367,7 +395,9 @@ class Pipeline:
 
     def _edge(self, buy: VenueId, sell: VenueId, prices: Prices[Decimal]) -> Edge[Decimal]:
         fees = self.market.fees
-        costs = Costs(fees[buy].taker_bps, fees[sell].taker_bps, self.rules.expected_slippage_bps, ZERO)
+        costs = Costs(
+            fees[buy].taker_bps, fees[sell].taker_bps, self.rules.expected_slippage_bps, self._funding_bps(buy, sell)
+        )
         return compute_edge(prices, Decimal(repr(self.reference_bps(buy))), costs)
 
     def _usable_dust(self, instrument: Instrument) -> Decimal:

@@ -127,6 +127,8 @@ class Service:
     fees: dict[VenueId, Fees]
     baselines: dict[tuple[VenueId, str], Decimal]
     first_trade_ids: dict[VenueId, int]
+    first_contact_ms: dict[VenueId, int]
+    """Of the venues that pay funding."""
     basis: MovingBasis
     blotter: Blotter
     links: dict[VenueId, VenueLink]
@@ -297,6 +299,7 @@ class Service:
     def on_private_up(self, venue: VenueId) -> None:
         link = self.links[venue]
         link.private_up, link.private_reason = True, ""
+        self.reconciler.funding.note_connected(venue)
         self.reconciler.look_now()
         self.pipeline.wake()
 
@@ -328,6 +331,8 @@ class Service:
             self.baselines[(venue, asset)] = qty
         if met.first_trade_id is not None:
             self.first_trade_ids[venue] = met.first_trade_id
+        if met.instrument.kind is Kind.PERP:
+            self.first_contact_ms[venue] = met.first_contact_ms
         self.fees[venue] = met.fees  # last: the pipeline begins when it knows every venue's fees
         self.links[venue].met_once.set()
         self.news.touch()
@@ -394,7 +399,7 @@ def assemble(
         for venue, each in config.venues.items()
     }
     service = Service(
-        config, seams, ledger, gateways, Board(clock), Journal(), modes, market, instruments, fees, {}, {},
+        config, seams, ledger, gateways, Board(clock), Journal(), modes, market, instruments, fees, {}, {}, {},
         MovingBasis(settings.trading.basis_halflife_s, settings.trading.basis_warmup_s),
         Blotter(accounts, clock, seams.trace), {venue: VenueLink() for venue in config.venues}, base, quote,
         trio.current_time(), settings.start.drain_timeout_s,
@@ -424,7 +429,7 @@ def _join_execution(service: Service) -> None:
     service.reconciler = Reconciler(
         service.blotter, service.ledger, service.gateways, service.instruments, service.baselines,
         service.first_trade_ids, lambda: service.bookkeeper.idle, seams.clock, seams.trace,
-        settings.risk.recon_interval_s, service.on_recon,
+        settings.risk.recon_interval_s, service.on_recon, service.first_contact_ms,
     )
     service.resolver = Resolver(
         service.blotter, service.gateways, service.reconciler.check, seams.clock, seams.trace

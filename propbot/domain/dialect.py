@@ -13,9 +13,9 @@ from typing import Literal, Protocol
 
 from attrs import Factory, frozen
 
-from propbot.domain.instruments import Fees, Instrument, Kind, VenueId
+from propbot.domain.instruments import Fees, FundingOutlook, Instrument, Kind, VenueId
 from propbot.domain.market import DepthSnapshot, PublicEvent
-from propbot.domain.orders import Balance, Fill, OrderReport, OrderRequest, PrivateEvent, VenuePosition
+from propbot.domain.orders import Balance, Fill, Funding, OrderReport, OrderRequest, PrivateEvent, VenuePosition
 
 
 @frozen
@@ -124,6 +124,18 @@ class Dialect(Protocol):
 
     def call_order_trades(self, symbol: str, order_id: str, ts_ms: int) -> HttpCall: ...
     def read_trades(self, reply: HttpReply) -> Sequence[Fill]: ...
+
+    # funding; the calls are None where the venue has none (spot)
+    def call_funding_payments(self, symbol: str, since_ms: int, ts_ms: int) -> HttpCall | None:
+        """Up to 1000 payments of `symbol` at or after `since_ms`, as far back as the venue tells."""
+        ...
+
+    def read_funding_payments(self, reply: HttpReply) -> Sequence[Funding]:
+        """With the income id that the private stream's event of the same payment has."""
+        ...
+
+    def call_funding_outlook(self, symbol: str) -> HttpCall | None: ...
+    def read_funding_outlook(self, reply: HttpReply) -> FundingOutlook: ...
 
     # the private stream
     @property

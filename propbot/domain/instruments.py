@@ -51,6 +51,16 @@ class Fees:
 
 
 @frozen
+class FundingOutlook:
+    """What a perp settles next, as far as it is known: longs pay `rate` × notional to shorts (negative: receive)."""
+
+    rate: Decimal
+    """For one interval."""
+    next_ms: int
+    """Venue wall clock."""
+
+
+@frozen
 class Endpoints:
     """Where a venue answers: scheme, host and port, no path (but `ws_api`, which carries its path)."""
 

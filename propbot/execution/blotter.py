@@ -85,6 +85,8 @@ class Blotter:
     lot_fills: dict[str, list[FillRow]] = field(factory=dict)
     fill_counts: dict[VenueId, int] = field(factory=dict)
     """Fills in each account since the ledger began."""
+    funding_last_ms: dict[VenueId, int] = field(factory=dict)
+    """Venue wall clock of the newest funding payment in each account."""
     activity: int = 0
     """Grows with everything that could make a venue's answer and our books differ for a moment."""
     _outbox: list[OutboxItem] = field(factory=list)
@@ -340,11 +342,12 @@ class Blotter:
             base[venue] = base.get(venue, ZERO) + effect.base_change
 
     def _take_funding(self, funding: Funding) -> bool:
-        key = (funding.venue, funding.symbol, "funding", funding.income_id)
+        key = (funding.venue, "", "funding", funding.income_id)  # not every source names the symbol
         if key in self._seen or funding.venue not in self.accounts:
             return False
         self._seen.add(key)
         self.accounts[funding.venue].apply_funding(funding)
+        self.funding_last_ms[funding.venue] = max(self.funding_last_ms.get(funding.venue, 0), funding.ts_ms)
         return True
 
     def _post(self, item: OutboxItem) -> None:

@@ -15,9 +15,9 @@ from attrs import define
 from propbot.domain.clock import Clock
 from propbot.domain.dialect import Dialect, HttpCall, HttpReply
 from propbot.domain.errors import ClockRefused, ProtocolViolation
-from propbot.domain.instruments import Endpoints, Fees, Instrument
+from propbot.domain.instruments import Endpoints, Fees, FundingOutlook, Instrument
 from propbot.domain.market import DepthSnapshot
-from propbot.domain.orders import Balance, Fill, OrderReport, OrderRequest, VenuePosition
+from propbot.domain.orders import Balance, Fill, Funding, OrderReport, OrderRequest, VenuePosition
 from propbot.execution.line import TIMEOUT_S, VenueLine
 from propbot.kit.crash import CrashPoints
 from propbot.kit.http1 import open_http_client
@@ -140,7 +140,33 @@ class VenueGateway(VenueLine):
             lambda ts_ms: self.dialect.call_order_trades(symbol, order_id, ts_ms), self.dialect.read_trades, timeout_s
         )
 
+    async def funding_payments(
+        self, symbol: str, since_ms: int, *, timeout_s: float = TIMEOUT_S
+    ) -> Sequence[Funding]:
+        """What `symbol` paid or received at or after `since_ms` (venue clock); empty where the venue has no funding.
+
+        One page is forty days of hourly payments: callers ask from the last one that they know.
+        """
+        if self.dialect.call_funding_payments(symbol, since_ms, 0) is None:
+            await trio.lowlevel.checkpoint()
+            return ()
+
+        def build(ts_ms: int) -> HttpCall:
+            call = self.dialect.call_funding_payments(symbol, since_ms, ts_ms)
+            assert call is not None
+            return call
+
+        return await self.ask_signed(build, self.dialect.read_funding_payments, timeout_s)
+
     # --- what is public
+
+    async def funding_outlook(self, symbol: str, *, timeout_s: float = TIMEOUT_S) -> FundingOutlook | None:
+        """None where the venue has no funding."""
+        call = self.dialect.call_funding_outlook(symbol)
+        if call is None:
+            await trio.lowlevel.checkpoint()
+            return None
+        return await self.ask_once(call, self.dialect.read_funding_outlook, timeout_s)
 
     async def instrument(self, symbol: str, *, timeout_s: float = TIMEOUT_S) -> Instrument:
         """Also takes the venue's rate limits out of the same answer."""

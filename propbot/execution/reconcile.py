@@ -1,9 +1,9 @@
 """Reconciliation: the venue's trades, open orders, position and balances against our books, one venue at a time.
 
-First the venue's trades since the watermark are booked, so that nothing which was merely missed counts as a
-difference. Then the numbers must be equal. An answer taken while our own orders were on their way proves nothing:
-it is `INCONCLUSIVE` and asked again. Two differences in a row, a moment apart, are a mismatch; what follows (HOLD)
-is the recon guard's business.
+First the venue's trades since the watermark are booked, and its funding where some may have been missed, so that what
+was merely missed is no difference. Then the numbers must be equal. An answer taken while our own orders were on their
+way proves nothing: it is `INCONCLUSIVE` and asked again. Two differences in a row, a moment apart, are a mismatch;
+what follows (HOLD) is the recon guard's business.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from propbot.domain.instruments import Instrument, Kind, VenueId
 from propbot.domain.money import ZERO, amount_text
 from propbot.domain.orders import Balance, Fill, OrderReport
 from propbot.execution.blotter import Blotter
+from propbot.execution.funding import FundingSearch
 from propbot.execution.ports import OrderGateway, OrderLedger
 from propbot.kit.ids import is_ours
 from propbot.kit.trace import Trace
@@ -74,10 +75,14 @@ class Reconciler:
     trace: Trace
     interval_s: float
     on_result: Callable[[ReconResult], None]
+    first_contact_ms: Mapping[VenueId, int] = field(factory=dict)
+    """Of the venues that pay funding; what was paid before is in the baseline."""
     state: dict[VenueId, VenueRecon] = field(factory=dict)
+    funding: FundingSearch = field(init=False)
     _wake: trio.Event = field(factory=trio.Event)
 
     def __attrs_post_init__(self) -> None:
+        self.funding = FundingSearch(self.blotter, self.gateways, self.first_contact_ms, self.clock)
         for venue in self.gateways:
             self.state.setdefault(venue, VenueRecon())
 
@@ -125,8 +130,9 @@ class Reconciler:
     async def _compare(self, venue: VenueId) -> ReconResult:
         gateway = self.gateways[venue]
         instrument = self.instruments[venue]
-        before = self.blotter.activity
         try:
+            await self.funding.catch_up(venue, instrument.symbol)
+            before = self.blotter.activity
             trades = await gateway.trades(instrument.symbol, await self._watermark(venue, instrument.symbol))
             open_orders = await gateway.open_orders(instrument.symbol)
             positions = await gateway.positions(instrument.symbol)
@@ -140,14 +146,34 @@ class Reconciler:
         if not self.books_idle():  # fills that nobody had seen: let them be booked, then compare
             return ReconResult(venue, Verdict.INCONCLUSIVE, detail="missed fills were found")
         held = sum((position.qty for position in positions), ZERO)
+        in_balances = self._balance_differences(instrument, balances)
         differences = [
             *self._position_difference(instrument, held),
-            *self._balance_differences(instrument, balances),
+            *in_balances,
             *self._order_differences(instrument, open_orders),
         ]
+        if in_balances:
+            unexplained = await self._explain_by_funding(instrument, only=len(differences) == len(in_balances))
+            if unexplained is not None:
+                return unexplained
         foreign = sum(not is_ours(order.client_order_id) for order in open_orders)
         verdict = Verdict.DIFFERS if differences else Verdict.AGREES
         return ReconResult(venue, verdict, tuple(differences), foreign)
+
+    async def _explain_by_funding(self, instrument: Instrument, *, only: bool) -> ReconResult | None:
+        """What to say instead of a difference in balances that funding explains, or may explain in a moment if it is
+        the `only` difference; None if funding has nothing to do with it."""
+        venue, before = instrument.venue, self.blotter.activity
+        try:
+            await self.funding.explain(venue, instrument.symbol)
+        except VenueError as error:
+            return ReconResult(venue, Verdict.UNREACHABLE, detail=str(error))
+        if self.blotter.activity != before:
+            return ReconResult(venue, Verdict.INCONCLUSIVE, detail="missed funding was found")
+        if only and self.funding.may_lag(venue):
+            detail = "the balance moved, and funding of this hour may not be listed yet"
+            return ReconResult(venue, Verdict.UNREACHABLE, detail=detail)
+        return None
 
     async def _watermark(self, venue: VenueId, symbol: str) -> int | None:
         last = await self.ledger.last_trade_id(venue, symbol)

@@ -13,7 +13,7 @@ from propbot.domain.dialect import HttpCall, HttpReply, WsPlan
 from propbot.domain.errors import ProtocolViolation
 from propbot.domain.instruments import BINANCE_SPOT, Fees, Kind, VenueId
 from propbot.domain.money import BPS, ZERO
-from propbot.domain.orders import Balance, OrderRequest, PrivateEvent, TimeInForce, VenuePosition
+from propbot.domain.orders import Balance, Funding, OrderRequest, PrivateEvent, TimeInForce, VenuePosition
 from propbot.venues.binance.calls import RECV_WINDOW_MS, BinanceCalls, Weights, public_streams
 from propbot.venues.binance.sign import ws_api_params
 from propbot.venues.binance.streams import PublicFrames
@@ -116,6 +116,18 @@ class BinanceSpot(BinanceCalls):
 
     def _rate(self, text: str) -> Decimal:
         return amount(text, self.venue, "account/commission")
+
+    def call_funding_payments(self, symbol: str, since_ms: int, ts_ms: int) -> None:
+        return None
+
+    def read_funding_payments(self, reply: HttpReply) -> Sequence[Funding]:
+        return ()
+
+    def call_funding_outlook(self, symbol: str) -> None:
+        return None
+
+    def read_funding_outlook(self, reply: HttpReply) -> NoReturn:
+        raise ProtocolViolation(self.venue, "spot has no funding")
 
     # the private stream
 

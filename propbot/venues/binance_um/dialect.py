@@ -13,16 +13,18 @@ from attrs import frozen
 
 from propbot.domain.dialect import HttpCall, HttpReply, WsPlan
 from propbot.domain.errors import ProtocolViolation
-from propbot.domain.instruments import BINANCE_UM, Fees, Kind, VenueId
+from propbot.domain.instruments import BINANCE_UM, Fees, FundingOutlook, Kind, VenueId
 from propbot.domain.money import BPS
-from propbot.domain.orders import Balance, OrderRequest, PrivateEvent, VenuePosition
+from propbot.domain.orders import Balance, Funding, OrderRequest, PrivateEvent, VenuePosition
 from propbot.venues.binance.calls import BinanceCalls, Weights, public_streams
 from propbot.venues.binance.sign import Params, query_text
 from propbot.venues.binance.streams import PublicFrames
 from propbot.venues.binance.wire import amount, decode
+from propbot.venues.binance_um.funding import HISTORY_MS, read_outlook, read_payments
 from propbot.venues.binance_um.private import read_private
 
 LISTEN_KEY_PATH = "/fapi/v1/listenKey"
+INCOME_LIMIT = 1000
 KEEPALIVE_S = 1800.0
 """A listen key lives 60 minutes; half of that leaves room for a failed attempt."""
 
@@ -118,6 +120,24 @@ class BinanceUm(BinanceCalls):
             maker_bps=amount(rates.maker_commission_rate, self.venue, "commissionRate maker") / BPS,
             taker_bps=amount(rates.taker_commission_rate, self.venue, "commissionRate taker") / BPS,
         )
+
+    # funding
+
+    def call_funding_payments(self, symbol: str, since_ms: int, ts_ms: int) -> HttpCall:
+        params: Params = {
+            "symbol": symbol, "incomeType": "FUNDING_FEE", "startTime": max(since_ms, ts_ms - HISTORY_MS),
+            "limit": INCOME_LIMIT,
+        }
+        return self._signed("GET", "/fapi/v1/income", params, ts_ms, weight=30)
+
+    def read_funding_payments(self, reply: HttpReply) -> Sequence[Funding]:
+        return read_payments(self._answer(reply), self.venue)
+
+    def call_funding_outlook(self, symbol: str) -> HttpCall:
+        return self._plain("premiumIndex", {"symbol": symbol}, weight=1)
+
+    def read_funding_outlook(self, reply: HttpReply) -> FundingOutlook:
+        return read_outlook(self._answer(reply), self.venue)
 
     # the private stream
 

@@ -13,9 +13,10 @@ from msgspec import UNSET, Raw, UnsetType, field
 
 from propbot.domain.errors import ProtocolViolation
 from propbot.domain.instruments import VenueId
-from propbot.domain.orders import AccountChanged, Funding, PrivateEnded, PrivateEvent
+from propbot.domain.orders import AccountChanged, PrivateEnded, PrivateEvent
 from propbot.venues.binance.orders import OrderEvent, event_report
-from propbot.venues.binance.wire import amount, decode
+from propbot.venues.binance.wire import decode
+from propbot.venues.binance_um.funding import make_funding
 
 
 class _Head(msgspec.Struct):
@@ -89,14 +90,7 @@ def _account_events(update: _AccountUpdate, venue: VenueId) -> Sequence[PrivateE
     symbols = {position.symbol for position in update.account.positions}
     symbol = symbols.pop() if len(symbols) == 1 else ""
     payments = [
-        Funding(
-            venue=venue,
-            symbol=symbol,
-            asset=balance.asset,
-            amount=amount(balance.change, venue, "ACCOUNT_UPDATE a.B.bc"),
-            income_id=f"{update.ts_ms}-{balance.asset}",
-            ts_ms=update.ts_ms,
-        )
+        make_funding(venue, symbol, balance.asset, balance.change, update.ts_ms, "ACCOUNT_UPDATE a.B.bc")
         for balance in update.account.balances
     ]
     return (*payments, changed)

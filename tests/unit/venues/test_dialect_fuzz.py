@@ -101,6 +101,7 @@ def read_all_ways(dialect: Dialect, payload: str | bytes, only: type[VenueError]
     for read_plain in (
         dialect.read_server_time_ms, dialect.read_rate_limits, dialect.read_open_orders, dialect.read_balances,
         dialect.read_positions, dialect.read_fees, dialect.read_trades, dialect.read_private_key,
+        dialect.read_funding_payments, dialect.read_funding_outlook,
     ):
         try:
             read_plain(reply)

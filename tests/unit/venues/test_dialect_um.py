@@ -296,7 +296,7 @@ def test_funding_is_booked_and_other_account_news_only_asks_for_a_look(um: Binan
         )
 
     funding, changed = um.read_private(update("FUNDING_FEE", []))
-    assert funding == Funding(BINANCE_UM, "", "USDT", Decimal("-1.25"), "7-USDT", 7)
+    assert funding == Funding(BINANCE_UM, "", "USDT", Decimal("-1.25"), "0-USDT--1.25", 7)
     assert changed == AccountChanged("FUNDING_FEE")
     isolated, _ = um.read_private(update("FUNDING_FEE", [{"s": "BTCUSDT", "pa": "1"}]))
     assert isinstance(isolated, Funding)

@@ -221,11 +221,12 @@ async def open_world(
     seed: int = 1,
     updates_per_s: float = 5.0,
     latency_s: float = 0.005,
+    epoch_ns: int = EPOCH_NS,
     make_source: Callable[[VirtualClock], MarketSource] | None = None,
     **given: str,
 ) -> AsyncIterator[World]:
-    """Venues that run; no bot yet. `given` are settings of every life of the bot."""
-    clock = VirtualClock(EPOCH_NS)
+    """Venues that run; no bot yet. `given` are settings of every life of the bot; wall clocks begin at `epoch_ns`."""
+    clock = VirtualClock(epoch_ns)
     clock.wall_ns()  # the epoch is now
     network = MemoryNetwork()
     venues = (VenueId("binance-um"), VenueId("binance-spot"))

@@ -53,6 +53,7 @@ class FundingSearch:
         asked = self._asked_mono_s.get(venue)
         recently = asked is not None and self.clock.mono_s() - asked < ASK_EVERY_S
         if venue in self.first_contact_ms and not recently:
+            self._asked_mono_s[venue] = self.clock.mono_s()
             await self._ask(venue, symbol)
 
     def may_lag(self, venue: VenueId) -> bool:
@@ -61,7 +62,6 @@ class FundingSearch:
         return venue in self.first_contact_ms and self.gateways[venue].ts_ms() % HOUR_MS < LAG_MS
 
     async def _ask(self, venue: VenueId, symbol: str) -> None:
-        self._asked_mono_s[venue] = self.clock.mono_s()
         last_ms = self.blotter.funding_last_ms.get(venue)
         first_ms = self.first_contact_ms[venue]
         since_ms = first_ms if last_ms is None else max(first_ms, last_ms - OVERLAP_MS)

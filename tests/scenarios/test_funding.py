@@ -11,7 +11,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from propbot.domain.errors import VenueRetry
+from propbot.domain.instruments import BINANCE_UM, FundingOutlook
 from propbot.domain.mode import Mode
+from propbot.execution.gateway import VenueGateway
 from tests.scenarios.harness import EPOCH_NS, World, open_world
 from tests.scenarios.test_trading import assert_pnl_identity, hold_still
 from tests.scenarios.truth import SYMBOL, assert_invariants
@@ -105,6 +108,32 @@ async def test_funding_that_the_private_stream_did_not_tell_is_found_by_reconcil
         await trio.sleep(60)
         assert_booked_once_and_no_hold(world)
         await assert_all_agrees(world)
+
+
+async def test_nothing_is_opened_while_the_venue_does_not_tell_its_funding(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No fault of the embedded venue refuses one question only, so the gateway does."""
+    ask, known_at_s = VenueGateway.funding_outlook, trio.current_time() + 40
+
+    async def funding_outlook(gateway: VenueGateway, symbol: str) -> FundingOutlook | None:
+        if trio.current_time() < known_at_s:
+            await trio.lowlevel.checkpoint()
+            raise VenueRetry(gateway.venue, "not now")
+        return await ask(gateway, symbol)
+
+    monkeypatch.setattr(VenueGateway, "funding_outlook", funding_outlook)
+    async with open_world(tmp_path) as world:
+        bot = await world.start_bot()
+        await trio.sleep(39)
+        assert bot.pipeline.why_not == f"funding of {BINANCE_UM} is unknown"
+        assert world.of_kind("order_send") == []
+        assert bot.modes.view.mode is Mode.RUN, "a reason not to open, and none to stop"
+        await trio.sleep(40)
+        assert world.of_kind("order_send") != []
+        await hold_still(world)
+        await world.stop_bot()
+        assert_invariants(world)
 
 
 async def test_an_entry_counts_the_funding_that_it_would_pay_and_not_the_one_that_it_would_get(

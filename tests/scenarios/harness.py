@@ -65,6 +65,19 @@ class Life:
             stream.cut()
 
 
+class MortalCrashPoints(CrashPoints):
+    """A dead process passes no point any more; in particular it gives no file its name."""
+
+    def __init__(self, at: str | None, action: Callable[[], None], life: Life) -> None:
+        super().__init__(at, action)
+        self._life = life
+
+    def passage(self, name: str) -> None:
+        if self._life.dead:
+            raise Killed
+        super().passage(name)
+
+
 class MortalNetwork:
     """The world's network as one life of the bot sees it."""
 
@@ -138,7 +151,8 @@ class World:
         trace = MemoryTrace("bot", self.rows)
         seams = Seams(
             MortalNetwork(self.network, self.life), self.clock, random.Random(self.seed * 1000 + self.starts),
-            open_inline_worker, self._open_sqlite, trace, CrashPoints(crash_at, self._die),
+            open_inline_worker, self._open_sqlite, trace,
+            MortalCrashPoints(crash_at, self._die, self.life),
         )
         config = ServiceConfig(self.settings, self._venue_configs(), self.tmp_path / "bot")
         self.bot = await self.nursery.start(partial(self._live, config, seams))

@@ -414,7 +414,7 @@ async def _wind_down_and_flush(service: Service, why: str) -> None:
     with trio.move_on_after(SHUTDOWN_WINDDOWN_S):
         await service.winddown.done.wait()
     with trio.move_on_after(0.3):
-        await service.keeper.wait_saved(service.modes.view)
+        await service.keeper.wait_saved(lambda: service.modes.view)
         while not service.bookkeeper.idle:
             await service.blotter.wait_change()
 

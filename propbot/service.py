@@ -201,6 +201,14 @@ class Service:
             return f"{venue}: can't be reconciled: {last.detail}"
         return None
 
+    def why_not(self) -> str:
+        """Why the loop sends nothing now; empty when nothing stands in its way."""
+        if self.modes.view.hold is not None:
+            return "HOLD: nothing is traded"
+        if self.modes.switch.halted:
+            return "starting: ledger and venues have not been compared yet"
+        return self.pipeline.why_not
+
     def book_ages_s(self) -> Mapping[str, float | None]:
         now = self.seams.clock.mono_s()
         return {
@@ -350,7 +358,7 @@ class Service:
             self._report_venue(venue)
 
     def _report_loop(self, view: ModeView) -> None:
-        why_not = self.pipeline.why_not if not self.modes.switch.halted else "the execution scope does not exist"
+        why_not = self.why_not()
         usable = [v for v in self.venues if self.unusable(v) is None and self.market.distrust(v) is None]
         few = len(usable) < 2
         metrics: dict[str, Metric] = {

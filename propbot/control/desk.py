@@ -186,14 +186,13 @@ class ServiceDesk:
     def _loop_view(self) -> LoopView:
         service = self.service
         halted = service.modes.switch.halted
-        why_not = "the execution scope does not exist" if halted else service.pipeline.why_not or None
         measured: dict[str, Value] = {
             "decisions": service.pipeline.decisions, "lots_open": len(service.blotter.lots),
             "reference_bps": service.basis.value_bps, "reference_warm": service.basis.warm,
         }
         for direction, edge in service.pipeline.last_edges.items():
             measured[f"net_edge_bps {direction}"] = round(edge, 3) if abs(edge) < 1e6 else None
-        return LoopView(service.pair, service.venues, not halted, why_not, measured)
+        return LoopView(service.pair, service.venues, not halted, service.why_not() or None, measured)
 
     def _pnl_view(self) -> PnlView:
         """Unknown where a mark is missing; fees in third assets make the sums unknown rather than wrong."""
@@ -239,7 +238,8 @@ class ServiceDesk:
         top = book.top()
         age = service.book_ages_s()[venue]
         view = BookView(
-            None if top is None else top.bid, None if top is None else top.ask, book.synced, age, book.resyncs
+            None if top is None else top.bid, None if top is None else top.ask, book.synced,
+            None if age is None else round(age, 3), book.resyncs,
         )
         return VenueView(reason is None, reason or "", key_status, balances, view)
 
@@ -352,7 +352,7 @@ class ServiceDesk:
         if problem is not None:
             warnings.append(problem)
         with trio.move_on_after(DURABLE_WAIT_S) as scope:
-            await self.keeper.wait_saved(self.service.modes.view)
+            await self.keeper.wait_saved(lambda: self.service.modes.view)
         if scope.cancelled_caught:
             warnings.append(f"in force, but not durable after {DURABLE_WAIT_S:g} s: the disk does not answer")
         return warnings

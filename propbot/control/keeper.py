@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -40,9 +40,9 @@ class StateKeeper:
             self._trace("state_saved", mode=str(view.mode), generation=state.generation)
             self._saved.value = view
 
-    async def wait_saved(self, view: ModeView) -> None:
-        """Until `view` is durable; the caller sets the deadline."""
-        await self._saved.wait(lambda saved: saved == view)
+    async def wait_saved(self, in_force: Callable[[], ModeView]) -> None:
+        """Until what is in force is durable, whatever it has become meanwhile; the caller sets the deadline."""
+        await self._saved.wait(lambda saved: saved == in_force())
 
 
 @asynccontextmanager

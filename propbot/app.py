@@ -142,9 +142,9 @@ async def _open_service(config: ServiceConfig, seams: Seams) -> AsyncIterator[Se
 async def _load_ledger(service: Service) -> None:
     """What an earlier life knew."""
     ledger = service.ledger
-    fills = await ledger.all_fills()
+    unfinished = (*await ledger.unfinished_orders(), *await ledger.orders_missing_fills())
     service.blotter.load(
-        fills, await ledger.live_lots(), await ledger.unfinished_orders(), await ledger.all_funding()
+        await ledger.all_fills(), await ledger.live_lots(), unfinished, await ledger.all_funding()
     )
     service.baselines.update(await ledger.baselines())
 
@@ -393,6 +393,7 @@ async def _run_state(service: Service) -> None:
 async def _run_status(service: Service) -> None:
     while True:
         service.report_components()
+        service.heartbeat_mono_s = service.seams.clock.mono_s()
         await trio.sleep(0.25)
 
 

@@ -232,9 +232,6 @@ class Pipeline:
                 if stuck is not None:
                     self.on_stuck(stuck)
                     return False
-                if lot.id in self.blotter.lots and self.blotter.lots[lot.id].state is not LotState.OPEN:
-                    self.why_not = "waiting for the fills of the last pair"
-                    return False
         state = self.gate_state()
         self.why_not = self._blocked(state) or ""
         if self.why_not:
@@ -246,6 +243,9 @@ class Pipeline:
             if not self.blotter.lots and not self.blotter.in_flight():
                 self.on_drained()
             self.why_not = "draining: nothing is opened"
+            return False
+        if any(lot.state is not LotState.OPEN for lot in self.blotter.lots.values()):
+            self.why_not = "the outcome of the last pair is not wholly known yet"
             return False
         return await self._open(self._choose_entry())
 
@@ -265,6 +265,8 @@ class Pipeline:
     def _choose_exit(self, *, draining: bool) -> tuple[Lot, str] | None:
         """The oldest lot that should be closed (first in, first out), and why."""
         for lot in self.blotter.lots.values():
+            if lot.state is not LotState.OPEN:
+                continue
             prices = self._walk_prices(lot.buy_venue, lot.sell_venue, lot.qty, lot.qty)
             if prices is None:
                 return None

@@ -136,6 +136,8 @@ class Service:
     quote: str
     started_mono_s: float
     drain_timeout_s: float
+    heartbeat_mono_s: float
+    """When the engine last reported its components."""
     # set in `assemble`, since they call back into the joints below
     bookkeeper: Bookkeeper = field(init=False)
     executor: Executor = field(init=False)
@@ -410,7 +412,7 @@ def assemble(
         config, seams, ledger, gateways, Board(clock), Journal(), modes, market, instruments, fees, {}, {}, {},
         MovingBasis(settings.trading.basis_halflife_s, settings.trading.basis_warmup_s),
         Blotter(accounts, clock, seams.trace), {venue: VenueLink() for venue in config.venues}, base, quote,
-        trio.current_time(), settings.start.drain_timeout_s,
+        trio.current_time(), settings.start.drain_timeout_s, trio.current_time(),
     )
     _join_execution(service)
     _join_pipeline(service)

@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 DURABLE_WAIT_S = 1.0
 """How long an answer waits for the disk; a HOLD is in force whether it answers or not."""
 
+HEARTBEAT_S_MAX = 5.0
+
 PARAMETERS = (
     "order_notional_usdt", "min_spread_bps", "max_slippage_bps", "poll_interval_sec", "drain_timeout_sec",
 )
@@ -265,7 +267,8 @@ class ServiceDesk:
     # --- whether it lives
 
     def alive(self) -> bool:
-        return True  # whoever asks has been answered by the event loop, and a dead engine task is a HOLD
+        """The loop turns, or nobody could ask; and the engine has reported its components lately."""
+        return self.service.seams.clock.mono_s() - self.service.heartbeat_mono_s < HEARTBEAT_S_MAX
 
     async def ledger_answers(self) -> bool:
         try:

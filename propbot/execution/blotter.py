@@ -8,6 +8,7 @@ the intent was durable before the order left, and the venue's trades are asked f
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal
 
@@ -22,6 +23,8 @@ from propbot.domain.money import ZERO, amount_text
 from propbot.domain.orders import Fill, Funding, OrderReport, OrderRequest, OrderState
 from propbot.domain.pnl import PositionAccount
 from propbot.kit.trace import Trace
+
+DONE_KEYS_KEPT = 20_000
 
 
 @define
@@ -42,6 +45,8 @@ class LiveOrder:
     """When its first byte left, or may have (a restart does not know: then when it was loaded)."""
     not_found: int = 0
     """How often the venue has said that it does not know it."""
+    fill_keys: list[tuple[str, str, str, str]] = field(factory=list)
+    """Of the fills that we have seen."""
     presumed_dead: bool = False
     """It can no longer execute (its window at the venue has passed and the venue does not know it), but that is
     not yet proof enough for NEVER_SENT. Hedging goes on without it."""
@@ -93,6 +98,8 @@ class Blotter:
     _outbox_grew: trio.Event = field(factory=trio.Event)
     _changed: trio.Event = field(factory=trio.Event)
     _seen: set[tuple[str, str, str, str]] = field(factory=set)
+    """Keys of fills of live orders, and the last of those done with. What comes again later the ledger knows."""
+    _done_with: deque[tuple[str, str, str, str]] = field(factory=deque)
     _by_order_id: dict[tuple[VenueId, str], str] = field(factory=dict)
     _lot_base: dict[str, dict[VenueId, Decimal]] = field(factory=dict)
     _exposure_told: Decimal = field(default=ZERO)
@@ -109,25 +116,20 @@ class Blotter:
         """Take up what the ledger has. Orders without an outcome are UNKNOWN now: they may have been sent."""
         self.lots = {lot.id: lot for lot in lots}
         self.lot_fills = {lot_id: [] for lot_id in self.lots}
-        for row in fills:
-            self._seen.add(row.fill.key)
-            if not row.simulated:
-                self._book(row)
+        for row in unfinished:
+            state = row.state if row.state.terminal else OrderState.UNKNOWN
+            live = LiveOrder(row.request, row.intent_id, row.lot_id, state, row.order_id, row.filled_qty)
+            live.sent_mono_s = self.clock.mono_s()
+            self._keep(live)
+        for fill_row in fills:
+            if fill_row.simulated:
+                continue
+            self._book(fill_row)
+            order = self._find_by_order_id(fill_row.fill.venue, fill_row.fill.order_id)
+            if order is not None:
+                self._note_seen(order, fill_row.fill)
         for payment in funding:
             self._take_funding(payment)
-        booked: dict[tuple[str, str], Decimal] = {}
-        for rows in self.lot_fills.values():
-            for row in rows:
-                key = (row.fill.venue, row.fill.order_id)
-                booked[key] = booked.get(key, ZERO) + row.fill.qty
-        for order in unfinished:
-            live = LiveOrder(
-                order.request, order.intent_id, order.lot_id,
-                order.state if order.state.terminal else OrderState.UNKNOWN,
-                order.order_id, order.filled_qty, booked.get((order.request.venue, order.order_id), ZERO),
-                sent_mono_s=self.clock.mono_s(),
-            )
-            self._keep(live)
         self._tell_exposure()
 
     # --- orders
@@ -189,8 +191,7 @@ class Blotter:
             if order is None:
                 unnamed.append(fill)
                 continue
-            self._seen.add(fill.key)
-            order.booked_qty += fill.qty
+            self._note_seen(order, fill)
             order.filled_qty = max(order.filled_qty, order.booked_qty)
             row = FillRow(fill, order.lot_id, order.request.purpose, self.clock.wall_ns())
             self._apply(row)
@@ -212,6 +213,7 @@ class Blotter:
         for row in rows:
             if row.fill.key not in self._seen:
                 self._seen.add(row.fill.key)
+                self._remember([row.fill.key])
                 self._apply(row)
         if rows:
             self._woke()
@@ -222,6 +224,7 @@ class Blotter:
             if order.lot_id == lot_id and order.settled:
                 del self.orders[client_order_id]
                 self._by_order_id.pop((order.request.venue, order.order_id), None)
+                self._remember(order.fill_keys)
 
     # --- lots
 
@@ -340,6 +343,18 @@ class Blotter:
             self.lot_fills[row.lot_id].append(row)
             base = self._lot_base.setdefault(row.lot_id, {})
             base[venue] = base.get(venue, ZERO) + effect.base_change
+
+    def _remember(self, keys: Iterable[tuple[str, str, str, str]]) -> None:
+        """Keys of fills whose order is done with: the last ones stay known, so that what the bookkeeper still has in
+        its hands is not counted twice; the memory of a long run stays bounded."""
+        self._done_with.extend(keys)
+        while len(self._done_with) > DONE_KEYS_KEPT:
+            self._seen.discard(self._done_with.popleft())
+
+    def _note_seen(self, order: LiveOrder, fill: Fill) -> None:
+        self._seen.add(fill.key)
+        order.fill_keys.append(fill.key)
+        order.booked_qty += fill.qty
 
     def _take_funding(self, funding: Funding) -> bool:
         key = (funding.venue, "", "funding", funding.income_id)  # not every source names the symbol

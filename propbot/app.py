@@ -30,6 +30,7 @@ from typing import Protocol
 import trio
 from attrs import define, field
 
+from propbot.assembly import assemble
 from propbot.control.keeper import open_state_keeper
 from propbot.control.modes import choose_start
 from propbot.domain.errors import AccessRefused, LedgerError, VenueError
@@ -42,7 +43,7 @@ from propbot.feeds.private import PrivateFeed
 from propbot.feeds.public import PublicFeed
 from propbot.kit.supervise import Backoff, describe, run_reporting_crash, run_restarting
 from propbot.ledger.store import open_ledger
-from propbot.service import Seams, Service, ServiceConfig, assemble
+from propbot.service import Seams, Service, ServiceConfig
 from propbot.spread.funding import FundingDue
 
 START_DEADLINE_S = 30.0
@@ -146,6 +147,7 @@ async def _load_ledger(service: Service) -> None:
     service.blotter.load(
         await ledger.all_fills(), await ledger.live_lots(), unfinished, await ledger.all_funding()
     )
+    service.simulator.load(await ledger.live_lots(simulated=True), await ledger.all_fills(simulated=True))
     service.baselines.update(await ledger.baselines())
 
 

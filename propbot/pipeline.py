@@ -3,6 +3,9 @@
 `on_book` runs in the feed reader's task after each applied frame: it keeps the basis and screens in floats, a few
 microseconds, no await. Only when something looks worth doing does it wake `run`, the one task of the execution scope,
 which decides in Decimals and sends. One pair of orders is under way at a time.
+
+With dry_run_only the same decisions go to the simulator in the executor's place, over lots of its own; the real lots
+wait, untouched.
 """
 
 from __future__ import annotations
@@ -11,30 +14,29 @@ from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 
 import trio
-from attrs import Factory, define, evolve, field, frozen
+from attrs import define, evolve, field, frozen
 
-from propbot.books.book import OrderBook
 from propbot.decision.decide import (
     ExitRules,
     compute_leg_qty,
-    compute_limit_price,
     compute_lot_qty,
     compute_smallest_qty,
     decide_exit,
 )
 from propbot.domain.clock import Clock
-from propbot.domain.instruments import Fees, Instrument, Kind, VenueId
+from propbot.domain.instruments import Instrument, Kind, VenueId
 from propbot.domain.lots import Intent, Lot, LotState
 from propbot.domain.mode import GateState, Mode
 from propbot.domain.money import ZERO, amount_text
 from propbot.domain.orders import OrderRequest, Purpose, Side
 from propbot.execution.blotter import Blotter
 from propbot.execution.executor import Executor, Stuck
+from propbot.execution.simulation import SimulatedExecutor
 from propbot.kit.ids import Ids
 from propbot.kit.trace import Trace
+from propbot.market import TradingMarket
 from propbot.risk.limits import Approved, Holdings, Limits, Refused, check_intent
 from propbot.spread.edge import Costs, Edge, Prices, compute_edge
-from propbot.spread.funding import FundingDue, compute_funding_bps
 from propbot.spread.reference import MovingBasis
 
 SCREEN_SLACK_BPS = 0.01
@@ -69,61 +71,6 @@ class Opportunity:
     legs: tuple[OrderRequest, OrderRequest]
 
 
-@define
-class TradingMarket:
-    """The books of one pair, as far as they can be trusted; `execution.ports.Market`."""
-
-    books: Mapping[VenueId, OrderBook]
-    instruments: Mapping[VenueId, Instrument]
-    fees: Mapping[VenueId, Fees]
-    clock: Clock
-    book_age_s_max: float
-    funding: dict[VenueId, FundingDue] = Factory(dict)
-    """Of the perps, once it was read."""
-
-    def distrust(self, venue: VenueId) -> str | None:
-        """Why the book of `venue` can't be traded on now."""
-        book = self.books[venue]
-        if not book.synced:
-            return f"{venue}: the book is not synchronised"
-        if book.crossed:
-            return f"{venue}: the book is crossed"
-        if book.stale(self.clock.mono_s(), self.book_age_s_max):
-            return f"{venue}: no frame for {self.book_age_s_max:g} s"
-        return None
-
-    def funding_problem(self, venue: VenueId) -> str | None:
-        """Why the cost of holding a position on `venue` can't be told now."""
-        if self.instruments[venue].kind is not Kind.PERP:
-            return None
-        due = self.funding.get(venue)
-        if due is None:
-            return f"funding of {venue} is unknown"
-        if due.outdated(self.clock.mono_s()):
-            return f"funding of {venue} is unknown since its last settlement"
-        return None
-
-    def funding_bps(self, venue: VenueId, side: Side, holding_s_max: float) -> Decimal:
-        """Zero where it is unknown: nothing is opened then. Almost always zero before any arithmetic."""
-        due = self.funding.get(venue)
-        return ZERO if due is None else compute_funding_bps(due, side, self.clock.mono_s(), holding_s_max)
-
-    def mark(self, venue: VenueId) -> Decimal | None:
-        top = self.books[venue].top()
-        return None if top is None else (top.bid + top.ask) / 2
-
-    def walk_limit(self, venue: VenueId, side: Side, qty: Decimal, slippage_bps: Decimal) -> Decimal | None:
-        if self.distrust(venue) is not None:
-            return None
-        walk = self.books[venue].walk(side, qty)
-        if walk is None:
-            return None
-        return compute_limit_price(walk.worst_price, side, self.instruments[venue], slippage_bps)
-
-    def book_ids(self) -> Mapping[VenueId, int]:
-        return {venue: book.update_id for venue, book in self.books.items()}
-
-
 @define(eq=False)
 class Pipeline:
     """One pair on two venues; with fewer it watches and says so."""
@@ -134,12 +81,13 @@ class Pipeline:
     basis: MovingBasis
     rules: TradeRules
     limits: Limits
-    blotter: Blotter
     executor: Executor
+    simulator: SimulatedExecutor
     gate_state: Callable[[], GateState]
     unusable: Callable[[VenueId], str | None]
     """Why a venue can't be used, beyond its book: feed, private stream, reconciliation, pauses."""
-    balances: Callable[[], Mapping[tuple[VenueId, str], Decimal]]
+    balances: Callable[[bool], Mapping[tuple[VenueId, str], Decimal]]
+    """What can be spent; with True, after what the simulated fills would have done."""
     on_stuck: Callable[[Stuck], None]
     on_drained: Callable[[], None]
     clock: Clock
@@ -150,7 +98,14 @@ class Pipeline:
     last_edges: dict[str, float] = field(factory=dict)
     """`buy>sell` → net edge in bps, as last screened."""
     decisions: int = 0
+    simulating: bool = False
+    """Set by each tick: decisions are for the simulator and its lots."""
     _wake: trio.Event = field(factory=trio.Event)
+
+    @property
+    def blotter(self) -> Blotter:
+        """The lots and accounts that are decided on: the real ones, or the dry run's."""
+        return self.simulator.blotter if self.simulating else self.executor.blotter
 
     # --- the reader's task: no await, no Decimal
 
@@ -225,14 +180,16 @@ class Pipeline:
             self._wake = trio.Event()
 
     async def tick(self) -> bool:
-        """Conclude what is half done, else close what is due, else open what pays. True if something was sent."""
-        for lot in list(self.blotter.lots.values()):
+        """Conclude what is half done, else close what is due, else open what pays. True if something was sent (or
+        simulated)."""
+        for lot in list(self.executor.blotter.lots.values()):
             if lot.state is not LotState.OPEN:
                 stuck = await self.executor.conclude(lot.id)
                 if stuck is not None:
                     self.on_stuck(stuck)
                     return False
         state = self.gate_state()
+        self.simulating = state.dry_run_only
         self.why_not = self._blocked(state) or ""
         if self.why_not:
             return False
@@ -240,7 +197,8 @@ class Pipeline:
         if exit_ is not None:
             return await self._close(*exit_)
         if state.mode is Mode.DRAIN:
-            if not self.blotter.lots and not self.blotter.in_flight():
+            real = self.executor.blotter
+            if not (self.blotter.lots or real.lots or real.in_flight()):
                 self.on_drained()
             self.why_not = "draining: nothing is opened"
             return False
@@ -250,15 +208,15 @@ class Pipeline:
         return await self._open(self._choose_entry())
 
     def _blocked(self, state: GateState) -> str | None:
-        if state.safe_mode or state.dry_run_only:
-            return "safe_mode is on" if state.safe_mode else "dry_run_only is on"
+        if state.safe_mode:
+            return "safe_mode is on"
         if len(self.venues) < 2:
             return "fewer than two venues in LOOP_VENUES: watching only"
         for venue in self.venues:
             reason = self.unusable(venue) or self.market.distrust(venue)
             if reason is not None:
                 return reason
-        return None
+        return self.simulator.spent_book() if self.simulating else None
 
     # --- closing
 
@@ -283,7 +241,7 @@ class Pipeline:
             leg for venue, side in ((lot.buy_venue, Side.SELL), (lot.sell_venue, Side.BUY))
             if (leg := self._closing_leg(venue, side, abs(base.get(venue, ZERO)))) is not None
         ]
-        if not legs:
+        if not legs or (self.simulating and len(legs) < 2):  # a simulated leg would have nobody to hedge it
             self.why_not = f"lot {lot.id} can't be closed: its books are too thin or it is below the smallest order"
             return False
         closing = evolve(lot, state=LotState.CLOSING, exit_reason=reason)
@@ -372,8 +330,8 @@ class Pipeline:
                 return False
             case Approved():
                 self.refusals = ()
-        await self.executor.execute(verdict.intent, lot)
-        stuck = await self.executor.conclude(lot.id)
+        trader = self.simulator if self.simulating else self.executor
+        stuck = await trader.carry_out(verdict.intent, lot)
         if stuck is not None:
             self.on_stuck(stuck)
         return True
@@ -422,5 +380,5 @@ class Pipeline:
         marks = {venue: mark for venue in self.venues if (mark := self.market.mark(venue)) is not None}
         return Holdings(
             {venue: self.blotter.position(venue) for venue in self.venues},
-            self.balances(), marks, len(self.blotter.in_flight()),
+            self.balances(self.simulating), marks, len(self.blotter.in_flight()),
         )

@@ -1,7 +1,6 @@
-"""The service's parts, put together: what each is given, and nothing that runs (tasks live in `app.py`).
+"""The service as an object: its parts, the joints between them, and the views that more than one part needs.
 
-Every part gets the narrowest capability that serves it: guards can trip and not arm, feeds can publish and know
-nothing else, the executor asks for the gate's state and can't change it.
+Nothing runs here (tasks live in `app.py`); `assembly.py` says what each part is given.
 """
 
 from __future__ import annotations
@@ -14,44 +13,39 @@ from pathlib import Path
 import trio
 from attrs import define, field, frozen
 
-from propbot.books.book import OrderBook
 from propbot.control.journal import Journal
 from propbot.control.keeper import StateKeeper
-from propbot.control.modes import ModeKeeper, ModeRules, ModeView
-from propbot.decision.decide import ExitRules, compute_lot_step
+from propbot.control.modes import ModeKeeper, ModeView
+from propbot.decision.decide import compute_lot_step
 from propbot.domain.clock import Clock
 from propbot.domain.dialect import Dialect
 from propbot.domain.instruments import Endpoints, Fees, Instrument, Kind, VenueId
 from propbot.domain.money import ZERO, amount_text
 from propbot.domain.orders import AccountChanged, Fill, Funding, OrderReport, PrivateEvent
-from propbot.domain.pnl import PositionAccount
 from propbot.domain.status import Health, Metric
 from propbot.execution.blotter import Blotter
 from propbot.execution.bookkeeper import Bookkeeper
-from propbot.execution.executor import ExecutionRules, Executor, Stuck
+from propbot.execution.executor import Executor, Stuck
 from propbot.execution.first_contact import Met
 from propbot.execution.gateway import VenueGateway
 from propbot.execution.reconcile import Reconciler, ReconResult, Verdict
 from propbot.execution.resolver import Resolver
+from propbot.execution.simulation import SimulatedExecutor
 from propbot.execution.winddown import WindDown
 from propbot.feeds.session import FeedHealth
-from propbot.guards.clock_skew import ClockSkewGuard
-from propbot.guards.feed_stale import FeedStaleGuard
-from propbot.guards.hedge import HedgeGuard
-from propbot.guards.ledger import LedgerGuard, LedgerSeen
-from propbot.guards.recon import ReconGuard, ReconSeen
-from propbot.guards.watch import Finding, Guard, Watch
+from propbot.guards.ledger import LedgerSeen
+from propbot.guards.recon import ReconSeen
+from propbot.guards.watch import Finding, Watch
 from propbot.kit.crash import CrashPoints
 from propbot.kit.disk import OpenSqlite
-from propbot.kit.ids import Ids, is_ours
+from propbot.kit.ids import is_ours
 from propbot.kit.level import Level
 from propbot.kit.net import Network
-from propbot.kit.switch import Switch
 from propbot.kit.threads import OpenWorker
 from propbot.kit.trace import Trace
 from propbot.ledger.store import Ledger
-from propbot.pipeline import Pipeline, TradeRules, TradingMarket
-from propbot.risk.limits import Limits
+from propbot.market import TradingMarket
+from propbot.pipeline import Pipeline
 from propbot.settings import Settings
 from propbot.spread.reference import MovingBasis
 from propbot.status.board import Board
@@ -141,6 +135,7 @@ class Service:
     # set in `assemble`, since they call back into the joints below
     bookkeeper: Bookkeeper = field(init=False)
     executor: Executor = field(init=False)
+    simulator: SimulatedExecutor = field(init=False)
     resolver: Resolver = field(init=False)
     reconciler: Reconciler = field(init=False)
     winddown: WindDown = field(init=False)
@@ -166,13 +161,18 @@ class Service:
     def exposed(self) -> bool:
         return abs(self.blotter.exposure()) >= self.lot_step()
 
-    def free_balances(self) -> Mapping[tuple[VenueId, str], Decimal]:
-        """What the ledger says that each account can spend: baseline plus what our fills did."""
+    def free_balances(self, simulated: bool = False) -> Mapping[tuple[VenueId, str], Decimal]:
+        """What the ledger says that each account can spend: baseline plus what our fills did, and `simulated` ones
+        would have done."""
         free: dict[tuple[VenueId, str], Decimal] = {}
-        for venue, account in self.blotter.accounts.items():
-            free[(venue, self.quote)] = self.baselines.get((venue, self.quote), ZERO) + account.quote_change
+        blotters = (self.blotter, self.simulator.blotter) if simulated else (self.blotter,)
+        for account in (account for blotter in blotters for account in blotter.accounts.values()):
+            changes = {self.quote: account.quote_change}
             if account.kind is Kind.SPOT:
-                free[(venue, self.base)] = self.baselines.get((venue, self.base), ZERO) + account.qty
+                changes[self.base] = account.qty
+            for asset, change in changes.items():
+                key = (account.venue, asset)
+                free[key] = free.get(key, self.baselines.get(key, ZERO)) + change
         return free
 
     def unusable(self, venue: VenueId) -> str | None:
@@ -366,8 +366,10 @@ class Service:
         metrics: dict[str, Metric] = {
             "lots_open": len(self.blotter.lots), "decisions": self.pipeline.decisions, "usable_venues": len(usable),
             "reference_bps": None if self.basis.value_bps is None else round(self.basis.value_bps, 3),
+            "simulated_lots_open": len(self.simulator.blotter.lots),
         }
-        summary = f"{len(usable)} of {len(self.venues)} venues usable; {why_not or 'trading'}"
+        doing = "simulating: dry_run_only is on" if view.dry_run_only else "trading"
+        summary = f"{len(usable)} of {len(self.venues)} venues usable; {why_not or doing}"
         health = Health.HOLD if view.hold is not None else Health.WARN if few else Health.OK
         self.board.put("loop", "Spread loop", "engine", health, summary, metrics)
 
@@ -383,114 +385,3 @@ class Service:
         health = Health.OK if problem is None else Health.WARN
         summary = problem or "connected, synchronised, reconciled"
         self.board.put(f"venue:{venue}", venue, "venues", health, summary, metrics)
-
-
-def assemble(
-    config: ServiceConfig,
-    seams: Seams,
-    ledger: Ledger,
-    gateways: Mapping[VenueId, VenueGateway],
-    start: ModeView,
-) -> Service:
-    """Put the parts together; nothing runs yet, nothing was asked."""
-    settings = config.settings
-    base, quote = split_pair(settings.trading.pair)
-    clock = seams.clock
-    switch = Switch()
-    modes = ModeKeeper(
-        Level(start), switch, ModeRules(settings.start.hold_exit, settings.start.hedge_deadline_s), clock, seams.trace
-    )
-    instruments: dict[VenueId, Instrument] = {}
-    fees: dict[VenueId, Fees] = {}
-    books = {venue: OrderBook(venue, settings.trading.pair) for venue in config.venues}
-    market = TradingMarket(books, instruments, fees, clock, settings.risk.max_book_age_s)
-    accounts = {
-        venue: PositionAccount(venue, settings.trading.pair, each.dialect.kind, base, quote)
-        for venue, each in config.venues.items()
-    }
-    service = Service(
-        config, seams, ledger, gateways, Board(clock), Journal(), modes, market, instruments, fees, {}, {}, {},
-        MovingBasis(settings.trading.basis_halflife_s, settings.trading.basis_warmup_s),
-        Blotter(accounts, clock, seams.trace), {venue: VenueLink() for venue in config.venues}, base, quote,
-        trio.current_time(), settings.start.drain_timeout_s, trio.current_time(),
-    )
-    _join_execution(service)
-    _join_pipeline(service)
-    _join_guards(service)
-    modes.blockers = service.blockers
-    return service
-
-
-def _join_execution(service: Service) -> None:
-    seams, settings = service.seams, service.config.settings
-    ids = Ids(seams.clock, seams.rng)
-    service.bookkeeper = Bookkeeper(
-        service.blotter, service.ledger, service.gateways, seams.crash, seams.trace, service.on_foreign_fills,
-        service.on_ledger_failure,
-    )
-    rules = ExecutionRules(
-        settings.trading.max_slippage_bps, max(settings.trading.stop_bps, settings.trading.max_slippage_bps),
-        settings.start.hedge_deadline_s,
-    )
-    service.executor = Executor(
-        service.gateways, service.ledger, service.blotter, service.market, service.modes.gate_state,
-        service.on_access_refused, rules, ids, seams.clock, seams.trace, seams.crash,
-    )
-    service.reconciler = Reconciler(
-        service.blotter, service.ledger, service.gateways, service.instruments, service.baselines,
-        service.first_trade_ids, lambda: service.bookkeeper.idle, seams.clock, seams.trace,
-        settings.risk.recon_interval_s, service.on_recon, service.first_contact_ms,
-    )
-    service.resolver = Resolver(
-        service.blotter, service.gateways, service.reconciler.check, seams.clock, seams.trace
-    )
-    service.winddown = WindDown(
-        service.blotter, service.executor, service.gateways, service.pair, seams.clock, seams.trace,
-        service.on_stuck, service.on_ledger_failure, service.modes.note_cancel,
-    )
-
-
-def _join_pipeline(service: Service) -> None:
-    trading, risk = service.config.settings.trading, service.config.settings.risk
-    rules = TradeRules(
-        order_notional=trading.order_notional_usdt,
-        min_spread_bps=trading.min_spread_bps,
-        max_slippage_bps=trading.max_slippage_bps,
-        expected_slippage_bps=trading.expected_slippage_bps,
-        exits=ExitRules(trading.exit_edge_bps, trading.stop_bps, trading.max_spread_age_s),
-        poll_interval_s=trading.poll_interval_s,
-        moving_reference=_moves(trading.reference, service.config),
-    )
-    limits = Limits(
-        trading.order_notional_usdt, risk.max_position_usdt_of(trading.pair), risk.max_total_notional_usdt,
-        risk.max_open_orders,
-    )
-    service.pipeline = Pipeline(
-        service.pair, service.venues, service.market, service.basis, rules, limits, service.blotter,
-        service.executor, service.modes.gate_state, service.unusable, service.free_balances, service.on_stuck,
-        service.on_drained, service.seams.clock, service.executor.ids, service.seams.trace,
-    )
-
-
-def _moves(reference: str, config: ServiceConfig) -> bool:
-    """auto: zero between equal instruments, a moving basis between unlike ones."""
-    if reference == "auto":
-        return len({each.dialect.kind for each in config.venues.values()}) > 1
-    return reference == "moving"
-
-
-def _join_guards(service: Service) -> None:
-    mono_s = service.seams.clock.mono_s
-    guards: tuple[Guard, ...] = (
-        ReconGuard(service.recon_seen),
-        FeedStaleGuard(service.book_ages_s, service.exposed, mono_s, service.config.settings.risk.max_book_age_s),
-        HedgeGuard(
-            service.blotter.exposure, service.lot_step, service.base, mono_s,
-            service.config.settings.start.hedge_deadline_s,
-        ),
-        LedgerGuard(service.ledger_seen),
-        ClockSkewGuard(lambda: {venue: gateway.offset_ms for venue, gateway in service.gateways.items()}, mono_s),
-    )
-    service.watches = {guard.id: Watch(guard, service.trip, service.report_guard) for guard in guards}
-
-

@@ -17,12 +17,13 @@ one, it is the top, and levels as good or better are skipped. So bid and ask alw
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from decimal import Decimal
 from math import inf, nan
 
 from attrs import frozen
 
-from propbot.books.ladder import Ladder, walk_exactly, walk_roughly
+from propbot.books.ladder import Ladder, take_exactly, walk_exactly, walk_roughly
 from propbot.books.ladder import Walk as Walk
 from propbot.domain.instruments import VenueId
 from propbot.domain.market import DepthDiff, DepthSnapshot, PriceLevel, PublicEvent, TopOfBook
@@ -176,10 +177,17 @@ class OrderBook:
     def walk(self, side: Side, qty: Decimal) -> Walk | None:
         """What `side` of `qty` (> 0) would take at once; None if all that is visible can't fill it."""
         assert qty > 0, qty
-        if not self.synced:
-            return None
-        ladder = self._asks if side is Side.BUY else self._bids
-        return walk_exactly(ladder.walk(self._ticker_level(side)), qty)
+        return walk_exactly(self._levels(side), qty) if self.synced else None
+
+    def take(self, side: Side, qty: Decimal) -> tuple[tuple[Decimal, Decimal], ...] | None:
+        """`walk` level by level: the (price, quantity) that `side` of `qty` (> 0) would get from each, best first."""
+        assert qty > 0, qty
+        return take_exactly(self._levels(side), qty) if self.synced else None
+
+    def _levels(self, taker: Side) -> Iterator[PriceLevel]:
+        """What an order of `taker` meets, best first."""
+        ladder = self._asks if taker is Side.BUY else self._bids
+        return ladder.walk(self._ticker_level(taker))
 
     def screen_avg(self, side: Side, qty: float) -> float:
         """The average price of `walk`, in floats; NaN if it can't be filled."""

@@ -97,17 +97,25 @@ class Walk:
     """How many levels it takes."""
 
 
+def take_exactly(levels: Iterable[PriceLevel], qty: Decimal) -> tuple[tuple[Decimal, Decimal], ...] | None:
+    """(price, quantity) of each level that `qty` (> 0) takes from `levels`, best first; None if they can't fill it."""
+    left = qty
+    taken: list[tuple[Decimal, Decimal]] = []
+    for price_text, qty_text in levels:
+        taken.append((parse_amount(price_text), min(left, parse_amount(qty_text))))
+        left -= taken[-1][1]
+        if not left:
+            return tuple(taken)
+    return None
+
+
 def walk_exactly(levels: Iterable[PriceLevel], qty: Decimal) -> Walk | None:
     """What taking `qty` (> 0) from `levels`, best first, would cost; None if they can't fill it."""
-    left, notional = qty, ZERO
-    for count, (price_text, qty_text) in enumerate(levels, start=1):
-        price = parse_amount(price_text)
-        taken = min(left, parse_amount(qty_text))
-        notional += taken * price
-        left -= taken
-        if not left:
-            return Walk(notional / qty, price, notional, count)
-    return None
+    taken = take_exactly(levels, qty)
+    if taken is None:
+        return None
+    notional = sum((price * each for price, each in taken), ZERO)
+    return Walk(notional / qty, taken[-1][0], notional, len(taken))
 
 
 def walk_roughly(levels: Iterable[PriceLevel], qty: float) -> float:

@@ -96,6 +96,11 @@ class Executor:
             self.blotter.put_lot(lot)
         self.blotter.register(intent)
 
+    async def carry_out(self, intent: Intent, lot: Lot) -> Stuck | None:
+        """`execute`, then `conclude`."""
+        await self.execute(intent, lot)
+        return await self.conclude(lot.id)
+
     async def conclude(self, lot_id: str, *, within_s: float | None = None) -> Stuck | None:
         """Equalise the lot's legs and give the lot its next state. Ends within the hedge deadline."""
         lot = self.blotter.lots[lot_id]

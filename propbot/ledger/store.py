@@ -122,6 +122,12 @@ class Ledger:
         self._crash.passage("fill-booked:after")
         return booked
 
+    async def book_simulated(self, intent: Intent, fills: Sequence[Fill], lot: Lot) -> tuple[FillRow, ...]:
+        """A dry run's intent with its orders, all FILLED, its fills and its lot: durable together, so that a crash
+        finds nothing simulated half done. Real rows are not touched."""
+        now_ns = self._clock.wall_ns()
+        return await self._write(lambda connection: writes.book_simulated(connection, intent, fills, lot, now_ns))
+
     async def save_lot(self, lot: Lot) -> None:
         await self._write(lambda connection: writes.save_lot(connection, lot))
 

@@ -170,6 +170,20 @@ def book_fills(connection: sqlite3.Connection, fills: Sequence[Fill], now_ns: in
     return Booked(tuple(new), tuple(foreign), tuple(unplaced))
 
 
+def book_simulated(
+    connection: sqlite3.Connection, intent: Intent, fills: Sequence[Fill], lot: Lot, now_ns: int
+) -> tuple[FillRow, ...]:
+    """A dry run's intent with its whole outcome: every leg FILLED by `fills`, `lot` as it is afterwards."""
+    assert intent.simulated, intent.id
+    assert lot.simulated, lot.id
+    commit_intent(connection, intent, lot)
+    booked = book_fills(connection, fills, now_ns)
+    for leg in intent.legs:
+        record_order(connection, OrderNews(leg.client_order_id, OrderState.FILLED), now_ns)
+    assert len(booked.new) == len(fills), intent.id
+    return booked.new
+
+
 def _owner(connection: sqlite3.Connection, fill: Fill) -> OrderRow | None:
     """Our order that this fill belongs to, by its client id, else by the venue's order id.
 

@@ -1,0 +1,160 @@
+"""The parts of the service put together: what each is given. Nothing runs yet, and nothing has been asked.
+
+Every part gets the narrowest capability that serves it: guards can trip and not arm, feeds can publish and know
+nothing else, the executor asks for the gate's state and can't change it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import trio
+
+from propbot.books.book import OrderBook
+from propbot.control.journal import Journal
+from propbot.control.modes import ModeKeeper, ModeRules, ModeView
+from propbot.decision.decide import ExitRules
+from propbot.domain.instruments import Fees, Instrument, VenueId
+from propbot.domain.pnl import PositionAccount
+from propbot.execution.blotter import Blotter
+from propbot.execution.bookkeeper import Bookkeeper
+from propbot.execution.executor import ExecutionRules, Executor
+from propbot.execution.gateway import VenueGateway
+from propbot.execution.reconcile import Reconciler
+from propbot.execution.resolver import Resolver
+from propbot.execution.simulation import SimulatedExecutor, mark_simulated
+from propbot.execution.winddown import WindDown
+from propbot.guards.clock_skew import ClockSkewGuard
+from propbot.guards.feed_stale import FeedStaleGuard
+from propbot.guards.hedge import HedgeGuard
+from propbot.guards.ledger import LedgerGuard
+from propbot.guards.recon import ReconGuard
+from propbot.guards.watch import Guard, Watch
+from propbot.kit.ids import Ids
+from propbot.kit.level import Level
+from propbot.kit.switch import Switch
+from propbot.ledger.store import Ledger
+from propbot.market import TradingMarket
+from propbot.pipeline import Pipeline, TradeRules
+from propbot.risk.limits import Limits
+from propbot.service import Seams, Service, ServiceConfig, VenueLink, split_pair
+from propbot.spread.reference import MovingBasis
+from propbot.status.board import Board
+
+
+def assemble(
+    config: ServiceConfig,
+    seams: Seams,
+    ledger: Ledger,
+    gateways: Mapping[VenueId, VenueGateway],
+    start: ModeView,
+) -> Service:
+    """Put the parts together; nothing runs yet, nothing was asked."""
+    settings = config.settings
+    base, quote = split_pair(settings.trading.pair)
+    clock = seams.clock
+    switch = Switch()
+    modes = ModeKeeper(
+        Level(start), switch, ModeRules(settings.start.hold_exit, settings.start.hedge_deadline_s), clock, seams.trace
+    )
+    instruments: dict[VenueId, Instrument] = {}
+    fees: dict[VenueId, Fees] = {}
+    books = {venue: OrderBook(venue, settings.trading.pair) for venue in config.venues}
+    market = TradingMarket(books, instruments, fees, clock, settings.risk.max_book_age_s)
+    accounts = {
+        venue: PositionAccount(venue, settings.trading.pair, each.dialect.kind, base, quote)
+        for venue, each in config.venues.items()
+    }
+    service = Service(
+        config, seams, ledger, gateways, Board(clock), Journal(), modes, market, instruments, fees, {}, {}, {},
+        MovingBasis(settings.trading.basis_halflife_s, settings.trading.basis_warmup_s),
+        Blotter(accounts, clock, seams.trace), {venue: VenueLink() for venue in config.venues}, base, quote,
+        trio.current_time(), settings.start.drain_timeout_s, trio.current_time(),
+    )
+    _join_execution(service)
+    _join_pipeline(service)
+    _join_guards(service)
+    modes.blockers = service.blockers
+    return service
+
+
+def _join_execution(service: Service) -> None:
+    seams, settings = service.seams, service.config.settings
+    ids = Ids(seams.clock, seams.rng)
+    service.bookkeeper = Bookkeeper(
+        service.blotter, service.ledger, service.gateways, seams.crash, seams.trace, service.on_foreign_fills,
+        service.on_ledger_failure,
+    )
+    rules = ExecutionRules(
+        settings.trading.max_slippage_bps, max(settings.trading.stop_bps, settings.trading.max_slippage_bps),
+        settings.start.hedge_deadline_s,
+    )
+    service.executor = Executor(
+        service.gateways, service.ledger, service.blotter, service.market, service.modes.gate_state,
+        service.on_access_refused, rules, ids, seams.clock, seams.trace, seams.crash,
+    )
+    accounts = {
+        venue: PositionAccount(venue, account.symbol, account.kind, account.base, account.quote)
+        for venue, account in service.blotter.accounts.items()
+    }
+    service.simulator = SimulatedExecutor(
+        service.ledger, Blotter(accounts, seams.clock, mark_simulated(seams.trace)), service.market, seams.clock
+    )
+    service.reconciler = Reconciler(
+        service.blotter, service.ledger, service.gateways, service.instruments, service.baselines,
+        service.first_trade_ids, lambda: service.bookkeeper.idle, seams.clock, seams.trace,
+        settings.risk.recon_interval_s, service.on_recon, service.first_contact_ms,
+    )
+    service.resolver = Resolver(
+        service.blotter, service.gateways, service.reconciler.check, seams.clock, seams.trace
+    )
+    service.winddown = WindDown(
+        service.blotter, service.executor, service.gateways, service.pair, seams.clock, seams.trace,
+        service.on_stuck, service.on_ledger_failure, service.modes.note_cancel,
+    )
+
+
+def _join_pipeline(service: Service) -> None:
+    trading, risk = service.config.settings.trading, service.config.settings.risk
+    rules = TradeRules(
+        order_notional=trading.order_notional_usdt,
+        min_spread_bps=trading.min_spread_bps,
+        max_slippage_bps=trading.max_slippage_bps,
+        expected_slippage_bps=trading.expected_slippage_bps,
+        exits=ExitRules(trading.exit_edge_bps, trading.stop_bps, trading.max_spread_age_s),
+        poll_interval_s=trading.poll_interval_s,
+        moving_reference=_moves(trading.reference, service.config),
+    )
+    limits = Limits(
+        trading.order_notional_usdt, risk.max_position_usdt_of(trading.pair), risk.max_total_notional_usdt,
+        risk.max_open_orders,
+    )
+    service.pipeline = Pipeline(
+        service.pair, service.venues, service.market, service.basis, rules, limits, service.executor,
+        service.simulator, service.modes.gate_state, service.unusable, service.free_balances, service.on_stuck,
+        service.on_drained, service.seams.clock, service.executor.ids, service.seams.trace,
+    )
+
+
+def _moves(reference: str, config: ServiceConfig) -> bool:
+    """auto: zero between equal instruments, a moving basis between unlike ones."""
+    if reference == "auto":
+        return len({each.dialect.kind for each in config.venues.values()}) > 1
+    return reference == "moving"
+
+
+def _join_guards(service: Service) -> None:
+    mono_s = service.seams.clock.mono_s
+    guards: tuple[Guard, ...] = (
+        ReconGuard(service.recon_seen),
+        FeedStaleGuard(service.book_ages_s, service.exposed, mono_s, service.config.settings.risk.max_book_age_s),
+        HedgeGuard(
+            service.blotter.exposure, service.lot_step, service.base, mono_s,
+            service.config.settings.start.hedge_deadline_s,
+        ),
+        LedgerGuard(service.ledger_seen),
+        ClockSkewGuard(lambda: {venue: gateway.offset_ms for venue, gateway in service.gateways.items()}, mono_s),
+    )
+    service.watches = {guard.id: Watch(guard, service.trip, service.report_guard) for guard in guards}
+
+

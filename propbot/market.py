@@ -1,0 +1,75 @@
+"""The books of one pair as far as they can be trusted: what pricing and hedging may ask of the market."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from attrs import define, field
+
+from propbot.books.book import OrderBook
+from propbot.decision.decide import compute_limit_price
+from propbot.domain.clock import Clock
+from propbot.domain.instruments import Fees, Instrument, Kind, VenueId
+from propbot.domain.money import ZERO
+from propbot.domain.orders import Side
+from propbot.spread.funding import FundingDue, compute_funding_bps
+
+
+@define
+class TradingMarket:
+    """The books of one pair, as far as they can be trusted; `execution.ports.Market`."""
+
+    books: Mapping[VenueId, OrderBook]
+    instruments: Mapping[VenueId, Instrument]
+    fees: Mapping[VenueId, Fees]
+    clock: Clock
+    book_age_s_max: float
+    funding: dict[VenueId, FundingDue] = field(factory=dict)
+    """Of the perps, once it was read."""
+
+    def distrust(self, venue: VenueId) -> str | None:
+        """Why the book of `venue` can't be traded on now."""
+        book = self.books[venue]
+        if not book.synced:
+            return f"{venue}: the book is not synchronised"
+        if book.crossed:
+            return f"{venue}: the book is crossed"
+        if book.stale(self.clock.mono_s(), self.book_age_s_max):
+            return f"{venue}: no frame for {self.book_age_s_max:g} s"
+        return None
+
+    def funding_problem(self, venue: VenueId) -> str | None:
+        """Why the cost of holding a position on `venue` can't be told now."""
+        if self.instruments[venue].kind is not Kind.PERP:
+            return None
+        due = self.funding.get(venue)
+        if due is None:
+            return f"funding of {venue} is unknown"
+        if due.outdated(self.clock.mono_s()):
+            return f"funding of {venue} is unknown since its last settlement"
+        return None
+
+    def funding_bps(self, venue: VenueId, side: Side, holding_s_max: float) -> Decimal:
+        """Zero where it is unknown: nothing is opened then. Almost always zero before any arithmetic."""
+        due = self.funding.get(venue)
+        return ZERO if due is None else compute_funding_bps(due, side, self.clock.mono_s(), holding_s_max)
+
+    def mark(self, venue: VenueId) -> Decimal | None:
+        top = self.books[venue].top()
+        return None if top is None else (top.bid + top.ask) / 2
+
+    def walk_limit(self, venue: VenueId, side: Side, qty: Decimal, slippage_bps: Decimal) -> Decimal | None:
+        if self.distrust(venue) is not None:
+            return None
+        walk = self.books[venue].walk(side, qty)
+        if walk is None:
+            return None
+        return compute_limit_price(walk.worst_price, side, self.instruments[venue], slippage_bps)
+
+    def take(self, venue: VenueId, side: Side, qty: Decimal) -> tuple[tuple[Decimal, Decimal], ...] | None:
+        """(price, quantity) level by level of what the trusted book would give; None if it can't be trusted."""
+        return None if self.distrust(venue) is not None else self.books[venue].take(side, qty)
+
+    def book_ids(self) -> Mapping[VenueId, int]:
+        return {venue: book.update_id for venue, book in self.books.items()}

@@ -77,19 +77,22 @@ class Journal:
         """Until cancelled: write the entries in order; one that can't be written is tried again."""
         while True:
             while self._queue:
-                entry = self._queue[0]
-                try:
-                    await ledger.append_event(
-                        entry.level, entry.kind, entry.message,
-                        venue=entry.venue, symbol=entry.symbol, source=entry.source, details=entry.details,
-                    )
-                except LedgerError:
-                    await trio.sleep(retry_s)
-                    continue
-                if self._queue and self._queue[0] is entry:
-                    self._queue.popleft()
+                # out of the queue first: an entry that is being written is not among those that may be dropped
+                await self._write_at_last(ledger, self._queue.popleft(), retry_s)
                 if self._dropped:
                     dropped, self._dropped = self._dropped, 0
                     self.say("WARN", "journal", f"{dropped} entries were lost while the ledger did not answer")
             self._grew = trio.Event()
             await self._grew.wait()
+
+    async def _write_at_last(self, ledger: EventLedger, entry: Entry, retry_s: float) -> None:
+        while True:
+            try:
+                await ledger.append_event(
+                    entry.level, entry.kind, entry.message,
+                    venue=entry.venue, symbol=entry.symbol, source=entry.source, details=entry.details,
+                )
+            except LedgerError:
+                await trio.sleep(retry_s)
+            else:
+                return

@@ -77,6 +77,8 @@ def decode_state(content: bytes) -> RuntimeState:
         view = ModeView(
             Mode(body["mode"]), bool(body["safe_mode"]), bool(body["dry_run_only"]), record, Mode(body["before"])
         )
+        if (view.mode is Mode.HOLD) != (record is not None):
+            raise BadStateFile(f"mode {view.mode} with hold {record}")
         return RuntimeState(view, basis, int(body["generation"]))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise BadStateFile(f"not a runtime state: {type(error).__name__}: {error}") from None

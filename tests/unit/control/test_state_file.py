@@ -1,0 +1,186 @@
+"""`runtime_state.json`: what was written is what is read, and anything else is a reason, never a guess."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from propbot.control.keeper import open_state_keeper
+from propbot.control.modes import ModeView
+from propbot.control.state_file import (
+    FILE_NAME,
+    BadStateFile,
+    RuntimeState,
+    _checksum,
+    decode_state,
+    encode_state,
+    load_state,
+    save_state,
+)
+from propbot.domain.mode import CancelResult, Cause, HoldRecord, Mode
+from propbot.kit.crash import CrashPoints
+from propbot.kit.threads import open_inline_worker
+from propbot.spread.reference import BasisState
+
+if TYPE_CHECKING:
+    from tests.unit.control.conftest import Rows
+
+CAUSES = st.builds(Cause, reason=st.text(max_size=20), source=st.text(max_size=20), since_ns=st.integers(0, 2**62))
+HOLDS = st.builds(
+    HoldRecord,
+    causes=st.lists(CAUSES, min_size=1, max_size=3).map(tuple),
+    cancel=st.none() | st.builds(CancelResult, left=st.integers(0, 9), seconds=st.floats(0, 9)),
+)
+VIEWS = st.builds(
+    ModeView,
+    mode=st.sampled_from([Mode.RUN, Mode.DRAIN]), safe_mode=st.booleans(), dry_run_only=st.booleans(),
+    before=st.sampled_from(Mode),
+) | st.builds(
+    ModeView, mode=st.just(Mode.HOLD), safe_mode=st.booleans(), dry_run_only=st.booleans(), hold=HOLDS,
+    before=st.sampled_from(Mode),
+)  # fmt: skip
+FINITE = st.floats(-1e6, 1e6)
+STATES = st.builds(
+    RuntimeState,
+    view=VIEWS,
+    basis=st.none() | st.builds(BasisState, FINITE, FINITE, FINITE, st.integers(0, 2**62)),
+    generation=st.integers(0, 2**40),
+)
+HELD = RuntimeState(
+    ModeView(
+        Mode.HOLD, True, False,
+        HoldRecord((Cause("Grund: „ß“", "guard:recon", 17), Cause("two", "shutdown", 18)), CancelResult(0, 0.12)),
+        Mode.DRAIN,
+    ),
+    BasisState(-3.25, 100.0, 250.5, 1_790_000_000_000_000_000),
+    41,
+)  # fmt: skip
+
+
+@given(STATES)
+def test_a_state_survives_the_file(state: RuntimeState) -> None:
+    assert decode_state(encode_state(state)) == state
+
+
+def test_a_file_torn_at_any_byte_is_refused() -> None:
+    content = encode_state(HELD)
+    for length in range(len(content)):
+        with pytest.raises(BadStateFile):
+            decode_state(content[:length])
+
+
+def test_any_single_byte_that_changed_is_refused_or_means_the_same() -> None:
+    content = encode_state(HELD)
+    for index in range(len(content)):
+        for replaced in (b"0", b" ", b"\xff", b"\x00"):
+            edited = content[:index] + replaced + content[index + 1 :]
+            try:
+                assert decode_state(edited) == HELD  # blanks between tokens
+            except BadStateFile:
+                continue
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"null", b"[]", b"{}", b'"text"', b"7", b"\xff\xfe", b"[" * 100_000, b'{"checksum": 1}',
+        b'{"mode": "RUN", "checksum": "x"}', b'{"a": NaN, "checksum": "x"}',
+    ],
+    ids=range(11),
+)  # fmt: skip
+def test_a_foreign_file_is_refused(content: bytes) -> None:
+    with pytest.raises(BadStateFile):
+        decode_state(content)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"schema": 2}, "schema 2, this version knows 1"),
+        ({"mode": "WALK"}, "WALK"),
+        ({"mode": "HOLD", "hold": None}, "HOLD"),
+        ({"mode": "RUN"}, "hold"),
+        ({"hold": {"causes": [], "cancel": None}}, "without a cause"),
+        ({"hold": {"causes": [{"reason": "x"}], "cancel": None}}, "source"),
+        ({"generation": "many"}, "many"),
+        ({"basis": {"value_bps": 1}}, "weight_s"),
+    ],
+)
+def test_a_whole_file_that_says_what_we_never_write_is_refused(changes: dict[str, object], said: str) -> None:
+    body = json.loads(encode_state(HELD))
+    del body["checksum"]
+    body |= changes
+    with pytest.raises(BadStateFile, match=said):
+        decode_state(json.dumps({**body, "checksum": _checksum(body)}).encode())
+
+
+def test_no_file_is_no_state(tmp_path: Path) -> None:
+    assert load_state(tmp_path) is None
+
+
+def test_a_bad_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).write_bytes(b"{")
+    with pytest.raises(BadStateFile, match=str(tmp_path / FILE_NAME)):
+        load_state(tmp_path)
+
+
+def test_a_folder_in_its_place_is_named(tmp_path: Path) -> None:
+    (tmp_path / FILE_NAME).mkdir()
+    with pytest.raises(BadStateFile, match=f"{FILE_NAME}: Is a directory"):
+        load_state(tmp_path)
+
+
+@pytest.mark.parametrize("point", ["state-rename:before", "state-rename:after"])
+def test_a_kill_around_the_rename_leaves_the_old_state_or_the_new(tmp_path: Path, point: str) -> None:
+    class Killed(BaseException):
+        pass
+
+    def kill() -> None:
+        raise Killed
+
+    old, new = HELD, RuntimeState(ModeView(Mode.RUN, False, False), None, 42)
+    save_state(tmp_path, old, CrashPoints())
+    with pytest.raises(Killed):
+        save_state(tmp_path, new, CrashPoints(point, kill))
+    assert load_state(tmp_path) == (old if point.endswith("before") else new)
+
+
+# --- the keeper
+
+
+async def test_the_keeper_finds_what_an_earlier_life_left_and_counts_on(tmp_path: Path, rows: Rows) -> None:
+    async with open_state_keeper(tmp_path, open_inline_worker, CrashPoints(), rows) as keeper:
+        assert (keeper.stored, keeper.problem) == (None, None)
+        await keeper.save(HELD.view, HELD.basis)
+        await keeper.save(HELD.view, None)
+    assert rows.kinds == ["state_saved"], "the same mode again is no news"
+    async with open_state_keeper(tmp_path, open_inline_worker, CrashPoints(), rows) as keeper:
+        assert keeper.stored == RuntimeState(HELD.view, None, 2)
+        await keeper.save(HELD.view, None)
+    stored = load_state(tmp_path)
+    assert stored is not None
+    assert stored.generation == 3
+
+
+async def test_a_bad_file_is_a_problem_with_advice_and_no_state(tmp_path: Path, rows: Rows) -> None:
+    (tmp_path / FILE_NAME).write_bytes(encode_state(HELD)[:-1])
+    async with open_state_keeper(tmp_path, open_inline_worker, CrashPoints(), rows) as keeper:
+        assert keeper.stored is None
+        assert keeper.problem is not None
+        assert FILE_NAME in keeper.problem
+        assert "resume" in keeper.problem
+        await keeper.save(HELD.view, None)
+    assert load_state(tmp_path) is not None
+
+
+async def test_a_disk_that_fails_is_told_and_nothing_counts_as_saved(tmp_path: Path, rows: Rows) -> None:
+    (tmp_path / (FILE_NAME + ".tmp")).mkdir()
+    async with open_state_keeper(tmp_path, open_inline_worker, CrashPoints(), rows) as keeper:
+        with pytest.raises(OSError, match="directory"):
+            await keeper.save(HELD.view, None)
+    assert rows.kinds == []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
 import trio
 from attrs import define, evolve
@@ -19,7 +18,9 @@ from propbot.domain.lots import FillRow, Lot, OrderRow
 from propbot.domain.mode import HoldRecord, Mode, Profile
 from propbot.domain.money import ZERO
 from propbot.domain.orders import Balance
+from propbot.execution.blotter import Blotter
 from propbot.ledger.reads import EventFilter
+from propbot.service import DrainAsked, Service
 from propbot.status.board import Board
 from propbot.status.desk import (
     Change,
@@ -46,9 +47,6 @@ from propbot.status.views import (
     Value,
     VenueView,
 )
-
-if TYPE_CHECKING:
-    from propbot.service import Service
 
 DURABLE_WAIT_S = 1.0
 """How long an answer waits for the disk; a HOLD is in force whether it answers or not."""
@@ -191,10 +189,32 @@ class ServiceDesk:
         measured: dict[str, Value] = {
             "decisions": service.pipeline.decisions, "lots_open": len(service.blotter.lots),
             "reference_bps": service.basis.value_bps, "reference_warm": service.basis.warm,
+            **self._measure_simulation(),
         }
         for direction, edge in service.pipeline.last_edges.items():
             measured[f"net_edge_bps {direction}"] = round(edge, 3) if abs(edge) < 1e6 else None
         return LoopView(service.pair, service.venues, not halted, service.why_not() or None, measured)
+
+    def _measure_simulation(self) -> dict[str, Value]:
+        """What dry runs have done since the ledger began; in no other number of this page."""
+        blotter = self.service.simulator.blotter
+        return {
+            "simulated_lots_open": len(blotter.lots),
+            "simulated_fills": sum(blotter.fill_counts.values()),
+            "simulated_realised_usdt": sum((each.realised_net for each in blotter.accounts.values()), ZERO),
+            "simulated_unrealised_usdt": self._unrealised(blotter),
+        }
+
+    def _unrealised(self, blotter: Blotter) -> Decimal | None:
+        """Over all accounts; unknown where an open position has no mark."""
+        total = ZERO
+        for account in blotter.accounts.values():
+            mark = self.service.market.mark(account.venue)
+            if mark is not None:
+                total += account.unrealised(mark)
+            elif account.qty:
+                return None
+        return total
 
     def _pnl_view(self) -> PnlView:
         """Unknown where a mark is missing; fees in third assets make the sums unknown rather than wrong."""
@@ -203,14 +223,7 @@ class ServiceDesk:
         if any(account.has_unvalued_fees for account in accounts):
             return PnlView(None, None, None, None, None, None)
         realised = sum((account.realised_net for account in accounts), ZERO)
-        unrealised: Decimal | None = ZERO
-        for account in accounts:
-            mark = service.market.mark(account.venue)
-            if account.qty and mark is None:
-                unrealised = None
-                break
-            if unrealised is not None and mark is not None:
-                unrealised += account.unrealised(mark)
+        unrealised = self._unrealised(service.blotter)
         fees = sum((account.fees_quote for account in accounts), ZERO)
         funding = sum((account.funding for account in accounts), ZERO)
         return PnlView(self._equity(), realised, unrealised, fees, funding, None)
@@ -290,6 +303,9 @@ class ServiceDesk:
         if refusal is not None:
             return refusal
         before = self._in_force()
+        if patch.mode is Mode.DRAIN:
+            timeout_s = patch.drain_timeout_sec or self.service.drain_timeout_s
+            self.service.drain_asked = DrainAsked(operator, timeout_s)
         if patch.mode in (Mode.RUN, Mode.DRAIN):
             try:
                 self.service.modes.resume(operator, patch.mode)
@@ -338,7 +354,7 @@ class ServiceDesk:
             poll_interval_s=rules.poll_interval_s if patch.poll_interval_sec is None else patch.poll_interval_sec,
         )
         pipeline.limits = evolve(pipeline.limits, order_notional=pipeline.rules.order_notional)
-        if patch.drain_timeout_sec is not None:
+        if patch.drain_timeout_sec is not None and patch.mode is not Mode.DRAIN:
             self.service.drain_timeout_s = patch.drain_timeout_sec
 
     def _in_force(self) -> dict[str, object]:

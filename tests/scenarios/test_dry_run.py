@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,13 @@ import trio
 from trio.testing import MockClock
 
 from propbot.control.desk import ServiceDesk
+from propbot.domain.instruments import VenueId
+from propbot.domain.lots import Intent, LotState
 from propbot.domain.mode import Mode
-from propbot.domain.orders import Purpose
-from propbot.execution.gate import gate_refusal
+from propbot.domain.orders import OrderRequest, OrderState, Purpose, Side
 from propbot.service import Service
 from tests.scenarios.harness import World, open_world
+from tests.scenarios.oracle.evidence import Row
 from tests.scenarios.truth import assert_invariants, read_ledger
 
 VENUES = ("binance-um", "binance-spot")
@@ -34,6 +37,17 @@ def orders_at_venues(world: World) -> int:
     return len(world.of_kind("order", who="venue"))
 
 
+def worth(fills: Sequence[Row], marks: Mapping[str, Decimal | None]) -> Decimal:
+    """What the fills' cash and base are worth at `marks`, by nobody's accounts but this sum."""
+    total = Decimal(0)
+    for fill in fills:
+        mark, qty, fee = marks[fill["venue"]], Decimal(fill["qty"]), Decimal(fill["fee"])
+        assert mark is not None
+        total += (mark - Decimal(fill["price"])) * (qty if fill["side"] == "BUY" else -qty)
+        total -= fee * mark if fill["fee_asset"] == "BTC" else fee
+    return total
+
+
 def assert_real_accounts_untouched(bot: Service) -> None:
     for account in bot.blotter.accounts.values():
         assert (account.qty, account.quote_change, account.realised_net) == (0, 0, 0)
@@ -49,7 +63,7 @@ async def test_lots_open_and_close_in_the_ledger_alone(tmp_path: Path, autojump_
         await trio.sleep(90)
         assert bot.modes.view.mode is Mode.RUN
         assert_real_accounts_untouched(bot)
-        told = measured(bot)
+        told, marks = measured(bot), {venue: bot.market.mark(VenueId(venue)) for venue in VENUES}
         await world.stop_bot()
         found = assert_invariants(world).ledger
         closed = [lot for lot in found.lots if lot["state"] == "CLOSED"]
@@ -60,13 +74,10 @@ async def test_lots_open_and_close_in_the_ledger_alone(tmp_path: Path, autojump_
         assert {order["state"] for order in found.orders} == {"FILLED"}
         assert all(order["filled_qty"] == order["booked_qty"] == order["qty"] for order in found.orders)
         assert all(str(fill["trade_id"]).startswith("sim-") for fill in found.fills)
-        opened = [lot for lot in found.lots if lot["state"] == "OPEN"]
-        assert told["simulated_lots_open"] == len(opened)
+        assert told["simulated_lots_open"] == len(found.lots) - len(closed)
         assert told["simulated_fills"] == len(found.fills)
-        if not opened:
-            lots = sum(Decimal(lot["realised"]) for lot in closed)
-            total = told["simulated_realised_usdt"] + told["simulated_unrealised_usdt"]
-            assert abs(total - lots) < Decimal(1), "apart from dust, the lots' sum is the accounts'"
+        pnl = told["simulated_realised_usdt"] + told["simulated_unrealised_usdt"]
+        assert abs(pnl - worth(found.fills, marks)) < Decimal("1e-8")
 
 
 async def test_limits_hold_against_simulated_holdings(tmp_path: Path, autojump_clock: MockClock) -> None:
@@ -168,18 +179,25 @@ async def test_drain_closes_simulated_lots_and_ends_in_hold(tmp_path: Path, auto
 
 
 async def test_the_gate_refuses_every_real_order_in_a_dry_run(tmp_path: Path, autojump_clock: MockClock) -> None:
-    """Also what the executor itself is asked to do: nothing but the flag stands between it and the venue."""
+    """Whoever asks the real executor: each leg ends before its first byte."""
     async with open_world(tmp_path, EXIT_EDGE_BPS="-100", MAX_SPREAD_AGE_SEC="3600") as world:
         bot = await world.start_bot()
         with trio.fail_after(60):
-            while not bot.blotter.lots or bot.blotter.in_flight():
+            while not any(lot.state is LotState.OPEN for lot in bot.blotter.lots.values()):
                 await trio.sleep(0.1)
         bot.modes.set_flags(dry_run_only=True)
         await trio.sleep(5)
         sent = orders_at_venues(world)
-        state = bot.modes.gate_state()
-        change = bot.blotter.exposure_change
         lot = next(iter(bot.blotter.lots.values()))
-        leg = bot.pipeline._closing_leg(lot.sell_venue, bot.blotter.orders and None, lot.qty)  # placeholder
-        assert all(gate_refusal(state, purpose, change(leg)) for purpose in Purpose)
+        for purpose in Purpose:
+            leg = OrderRequest(
+                bot.executor.ids.client_order_id(), lot.sell_venue, bot.pair, Side.BUY, purpose, lot.qty,
+                Decimal(1_000_000),
+            )
+            now_ns = bot.seams.clock.wall_ns()
+            await bot.executor.execute(Intent(f"intent-{purpose}", bot.pair, purpose, lot.id, (leg,), now_ns))
+            order = bot.blotter.orders[leg.client_order_id]
+            assert (order.state, order.reason) == (OrderState.NEVER_SENT, "dry_run_only is on")
         assert orders_at_venues(world) == sent
+        await world.stop_bot()
+        assert_invariants(world)

@@ -244,6 +244,17 @@ def test_ticker_and_depth_of_different_moments_never_cross_each_other(synced: Or
 # --- walking
 
 
+def test_what_is_taken_is_what_walking_costs(synced: OrderBook) -> None:
+    for qty in (D("0.3"), D("1"), D("1.5")):
+        walk, taken = synced.walk(Side.BUY, qty), synced.take(Side.BUY, qty)
+        assert walk is not None
+        assert taken is not None
+        assert sum(each for _, each in taken) == qty
+        assert sum(price * each for price, each in taken) == walk.notional
+        assert (taken[-1][0], len(taken)) == (walk.worst_price, walk.levels)
+    assert synced.take(Side.BUY, D("1000000")) is None
+
+
 def test_walking_takes_level_after_level_exactly(synced: OrderBook) -> None:
     walk = synced.walk(Side.BUY, D("1.5"))
     assert walk is not None

@@ -370,12 +370,14 @@ async def _run_drain(service: Service) -> None:
     while True:
         await level.wait(lambda view: view.mode is Mode.DRAIN)
         service.pipeline.wake()
-        with trio.move_on_after(service.drain_timeout_s):
+        asked = service.drain_asked
+        timeout_s = service.drain_timeout_s if asked is None else asked.timeout_s
+        with trio.move_on_after(timeout_s):
             await level.wait(lambda view: view.mode is not Mode.DRAIN)
         if service.modes.view.mode is Mode.DRAIN:
             lots = service.blotter.lots
             left = ", ".join(f"{lot.id} {amount_text(lot.qty)} {service.base}" for lot in lots.values())
-            reason = f"DRAIN's {service.drain_timeout_s:g} s are over; left: {left or 'nothing'}"
+            reason = f"DRAIN's {timeout_s:g} s are over; left: {left or 'nothing'}"
             service.modes.hold(reason, "guard:drain")
 
 

@@ -45,6 +45,8 @@ def check_directory(folder: Path) -> list[str]:
             file.write(b"propbot")
             file.flush()
             os.fsync(file.fileno())
+    except FileExistsError:
+        return [f"DATA_DIR={folder}: is a file, not a directory"]
     except OSError as error:
         return [f"DATA_DIR={folder}: can't be written: {error.strerror}"]
     return []

@@ -104,6 +104,8 @@ def _settings_or_exit(environ: Mapping[str, str] | None = None) -> Settings:
     try:
         settings = load_settings(os.environ if environ is None else environ, Path(".env"))
     except SettingsError as error:
+        for warning in error.warnings:
+            click.echo(f"warning: {warning}", err=True)
         _exit_on(error.problems)
         raise  # unreachable: there is at least one problem
     for warning in settings.warnings:
@@ -141,7 +143,12 @@ def _run_or_exit(task: Callable[[], Awaitable[None]], data_dir: Path | None) -> 
 
 
 def _problems_of(error: BaseException) -> list[str]:
-    return list(error.problems) if isinstance(error, SettingsError) else [describe(error)]
+    """What a person reads: our own errors in their own words, the system's without its number."""
+    if isinstance(error, SettingsError):
+        return list(error.problems)
+    if isinstance(error, OSError) and error.strerror:
+        return [error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"]
+    return [str(error) if isinstance(error, PropBotError) else describe(error)]
 
 
 async def _run_service(settings: Settings) -> None:

@@ -97,6 +97,14 @@ class VenueLink:
     access_refused: str = ""
 
 
+@frozen
+class DrainAsked:
+    """Who asked for the drain that is under way, and within how long."""
+
+    operator: str
+    timeout_s: float
+
+
 def split_pair(pair: str) -> tuple[str, str]:
     """(base, quote) of a symbol; ValueError for a quote that we don't trade against."""
     for quote in ("USDT", "USDC", "FDUSD", "BTC", "ETH"):
@@ -130,6 +138,7 @@ class Service:
     quote: str
     started_mono_s: float
     drain_timeout_s: float
+    """The parameter; `drain_asked` may hold another one for the drain that is under way."""
     heartbeat_mono_s: float
     """When the engine last reported its components."""
     # set in `assemble`, since they call back into the joints below
@@ -142,6 +151,7 @@ class Service:
     pipeline: Pipeline = field(init=False)
     watches: dict[str, Watch] = field(factory=dict, init=False)
     keeper: StateKeeper = field(init=False)
+    drain_asked: DrainAsked | None = field(default=None, init=False)
     news: Level[None] = field(factory=lambda: Level(None), init=False)
     """Touched when a venue was met or reconciled."""
 
@@ -280,7 +290,9 @@ class Service:
         self.trip(f"{venue} refuses our key: {story}", "guard:preflight")
 
     def on_drained(self) -> None:
-        self.modes.hold("drained: flat, no lot is open", "operator:drain")
+        asked = self.drain_asked
+        source = "guard:drain" if asked is None else f"operator:{asked.operator}"
+        self.modes.hold("drained: flat, no lot is open", source)
         self.journal.say("INFO", "drained", "drained: flat, no lot is open")
 
     def on_foreign_fills(self, fills: Sequence[Fill]) -> None:

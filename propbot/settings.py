@@ -83,7 +83,7 @@ def load_settings(environ: Mapping[str, str], env_file: Path | None) -> Settings
     if house.crash_at is not None and profile is Profile.LIVE:
         problems.append(f"PROPBOT_CRASH_AT={house.crash_at}: accepted: never with PROFILE=live")
     if problems:
-        raise SettingsError(problems)
+        raise SettingsError(problems, _warnings(environ, from_file))
     warnings = _warnings(environ, from_file)
     if profile is not Profile.PAPER and start.mode is not Mode.HOLD:
         warnings.append(f"MODE={start.mode.value} was ignored: {profile.value} always starts in HOLD")

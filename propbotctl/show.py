@@ -87,15 +87,19 @@ def show_state(state: Mapping[str, Any]) -> None:
     for reason in state["risk_reasons"]:
         line(f"risk {reason['code']}: {reason['message']}")
     rows = [_venue_row(name, venue) for name, venue in state["venues"].items()]
-    table(("venue", "usable", "bid", "ask", "book age s", "keys", "balances"), rows, "no venues")
+    table(("venue", "usable", "bid", "ask", "book age ms", "keys"), rows, "no venues")
+    for name, venue in state["venues"].items():
+        for asset, amount in venue["balances"].items():
+            line(f"{name} {asset} {amount['total']}")
     show_positions(state["risk"]["positions"])
 
 
 def _venue_row(name: str, venue: Mapping[str, Any]) -> tuple[Any, ...]:
     book = venue["book"] or {}
-    balances = ", ".join(f"{asset} {amount['total']}" for asset, amount in venue["balances"].items())
     usable = "yes" if venue["usable"] else f"no: {venue['reason']}"
-    return name, usable, book.get("bid"), book.get("ask"), book.get("age_s"), venue["key_status"], balances
+    age_s = book.get("age_s")
+    age_ms = None if age_s is None else round(age_s * 1000)
+    return name, usable, book.get("bid"), book.get("ask"), age_ms, venue["key_status"]
 
 
 def show_control(control: Mapping[str, Any]) -> None:

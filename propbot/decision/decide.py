@@ -26,7 +26,7 @@ def decide_exit(lot: Lot, deviation_bps: Decimal, age_s: float, rules: ExitRules
     if draining:
         return "DRAIN"
     if deviation_bps <= rules.exit_edge_bps:
-        return f"EXIT_EDGE: {deviation_bps:.2f} bps left"
+        return f"EXIT_EDGE: gap {deviation_bps:.2f} bps"
     if deviation_bps - lot.entry_bps >= rules.stop_bps:
         return f"STOP: {deviation_bps - lot.entry_bps:.2f} bps against the lot"
     if age_s >= rules.age_s_max:

@@ -30,11 +30,12 @@ class PropBotError(Exception):
 
 
 class SettingsError(PropBotError):
-    """Wrong settings; `problems` has one line each, every one of them found at once."""
+    """Wrong settings; `problems` has one line each, every one of them found at once. `warnings`: names nobody reads."""
 
-    def __init__(self, problems: Sequence[str]) -> None:
+    def __init__(self, problems: Sequence[str], warnings: Sequence[str] = ()) -> None:
         super().__init__("; ".join(problems))
         self.problems = tuple(problems)
+        self.warnings = tuple(warnings)
 
 
 class DataDirectoryBusy(PropBotError):

@@ -63,7 +63,7 @@ class HoldRecord:
     def line(self) -> str:
         """`HOLD since 03:12:09Z by guard:recon: …; 0 orders left`."""
         since = iso_utc(self.first.since_ns)[11:19]
-        left = "orders left unknown" if self.cancel is None else f"{self.cancel.left} orders left"
+        left = "open orders being read back" if self.cancel is None else f"{self.cancel.left} orders left"
         return f"HOLD since {since}Z by {self.first.source}: {self.first.reason}; {left}"
 
 

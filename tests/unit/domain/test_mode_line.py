@@ -24,7 +24,7 @@ def test_the_line_is_the_designs() -> None:
 
 
 def test_before_the_venues_answered_the_line_claims_nothing_about_orders() -> None:
-    assert HoldRecord((FIRST,)).line().endswith("; orders left unknown")
+    assert HoldRecord((FIRST,)).line().endswith("; open orders being read back")
 
 
 def test_later_causes_do_not_change_who_held_first() -> None:

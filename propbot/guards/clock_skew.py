@@ -20,6 +20,8 @@ class ClockSkewGuard:
     clear_ms: float = 500.0
     clear_after_s: float = 10.0
     _good_since: float | None = field(default=None, init=False)
+    _tripped_by: tuple[str, ...] = field(default=(), init=False)
+    _reason: str = field(default="", init=False)
     id: str = field(default="clock_skew", init=False)
     title: str = field(default="Clock against venues", init=False)
     interval_s: float = field(default=0.5, init=False)
@@ -35,10 +37,19 @@ class ClockSkewGuard:
             self._good_since = self.now_s()
         clear = self._good_since is not None and self.now_s() - self._good_since >= self.clear_after_s
         far = ", ".join(f"{venue} {ms:+.0f} ms" for venue, ms in known.items() if abs(ms) >= self.warn_ms)
+        if clear:
+            self._tripped_by = ()
         if worst >= self.trip_ms:
-            return Finding(Health.ERROR, far, metrics, f"the clock is off: {far}", clear=False)
+            return Finding(Health.ERROR, far, metrics, self._trip_reason(known, far), clear=False)
         if worst >= self.warn_ms:
             return Finding(Health.WARN, far, metrics, clear=clear)
         if len(known) < len(offsets):
             return Finding(Health.WARN, "unknown: not every venue's clock has been measured", metrics, clear=clear)
         return Finding(Health.OK, f"within {worst:.0f} ms of every venue", metrics, clear=clear)
+
+    def _trip_reason(self, known: Mapping[str, float], far: str) -> str:
+        """As it was when this trip began, or each new measurement would be a cause of its own."""
+        over = tuple(venue for venue, ms in known.items() if abs(ms) >= self.trip_ms)
+        if not set(over) <= set(self._tripped_by):
+            self._tripped_by, self._reason = over, f"the clock is off: {far}"
+        return self._reason

@@ -43,7 +43,7 @@ class FeedStaleGuard:
         elif self._good_since is None:
             self._good_since = now
         patience = self.patience_exposed_s if self.exposed() else self.patience_s
-        over = {venue: now - since for venue, since in self._bad_since.items() if now - since >= patience}
+        over = sorted(venue for venue, since in self._bad_since.items() if now - since >= patience)
         metrics = {f"{venue}.book_age_s": None if age is None else round(age, 3) for venue, age in ages.items()}
         if not stale:
             clear = self._good_since is not None and now - self._good_since >= self.clear_after_s
@@ -54,6 +54,7 @@ class FeedStaleGuard:
         )
         trip = None
         if over:
-            names = ", ".join(f"{venue} for {seconds:.0f} s" for venue, seconds in sorted(over.items()))
-            trip = f"no fresh book from {names}" + (" with exposure unhedged" if self.exposed() else "")
+            # the patience, not the silence so far: a reason that changes would be a new cause every second
+            trip = f"no fresh book from {', '.join(over)} for {patience:g} s"
+            trip += " with exposure unhedged" if self.exposed() else ""
         return Finding(Health.WARN, words, metrics, trip, clear=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import click
@@ -83,7 +84,7 @@ def show_state(state: Mapping[str, Any]) -> None:
     line(f"mode={state['mode']} safe_mode={word(state['safe_mode'])} dry_run={word(state['dry_run'])}")
     loop = state["loop"]
     line(f"loop {loop['pair']} on {', '.join(loop['venues'])}: {loop['why_not'] or 'trading'}")
-    line("pnl " + " ".join(f"{name}={word(value)}" for name, value in state["pnl"].items()))
+    line("pnl " + " ".join(f"{name}={money(value)}" for name, value in state["pnl"].items()))
     for reason in state["risk_reasons"]:
         line(f"risk {reason['code']}: {reason['message']}")
     rows = [_venue_row(name, venue) for name, venue in state["venues"].items()]
@@ -150,9 +151,15 @@ def _venues_of(legs: Sequence[Row], side: str) -> str:
 
 def show_positions(items: Sequence[Row]) -> None:
     rows = [
-        (i["venue"], i["symbol"], i["qty"], i["avg_price"], word(i["mark"]), word(i["unrealised_usdt"])) for i in items
+        (i["venue"], i["symbol"], i["qty"], money(i["avg_price"]), money(i["mark"]), money(i["unrealised_usdt"]))
+        for i in items
     ]
     table(("venue", "symbol", "qty", "avg price", "mark", "unrealised"), rows, "no open positions")
+
+
+def money(amount: str | None) -> str:
+    """Four decimals, for people; `--json` has every digit."""
+    return "unknown" if amount is None else f"{Decimal(amount):.4f}"
 
 
 def show_events(items: Sequence[Row]) -> None:

@@ -71,7 +71,7 @@ def _enter_hold(desk: Desk, body: Body, operator: str) -> EnteredHold | None:
     reason = body.fields.get("reason")
     said = reason.strip() if isinstance(reason, str) and len(reason) <= REASON_MAX else ""
     exempt = body.says("safe_mode", True) or body.says("dry_run_only", True)
-    return EnteredHold(desk.enter_hold(said or f"asked for by {operator}", operator, winddown_exempt=exempt))
+    return EnteredHold(desk.enter_hold(said or "no reason given", operator, winddown_exempt=exempt))
 
 
 async def _change(desk: Desk, body: Body, entered: EnteredHold | None) -> Response:

@@ -294,7 +294,7 @@ class ServiceDesk:
 
     def enter_hold(self, reason: str, operator: str, *, winddown_exempt: bool) -> Mode:
         before = self.service.modes.view.mode
-        words = reason or "asked for"
+        words = reason or "no reason given"
         self.service.modes.hold(words, f"operator:{operator}", winddown_exempt=winddown_exempt)
         return before
 

@@ -56,12 +56,15 @@ def compute_leg_qty(qty: Decimal, side: Side, instrument: Instrument, fees: Fees
     """What to order so that `qty` base is bought or sold after fees.
 
     A spot buy pays its fee in what it receives, so it asks for q/(1 − fee), rounded up to the step. Base that is left
-    over from earlier rounding (`dust`, negative where base is missing) is made up for, which keeps it small for ever.
+    over from earlier rounding (`dust`, negative where base is missing) is made up for on spot, where steps are fine:
+    bought less, or sold along. That keeps it within a few steps for ever.
     """
-    if instrument.kind is Kind.SPOT and side is Side.BUY:
-        needed = max(qty - dust, instrument.lot_step)
-        return ceil_to_step(needed / (ONE - fees.taker_bps * BPS), instrument.lot_step)
-    return floor_to_step(qty, instrument.lot_step)
+    if instrument.kind is not Kind.SPOT:
+        return floor_to_step(qty, instrument.lot_step)
+    if side is Side.SELL:
+        return floor_to_step(max(qty + dust, Decimal(0)), instrument.lot_step)
+    needed = max(qty - dust, instrument.lot_step)
+    return ceil_to_step(needed / (ONE - fees.taker_bps * BPS), instrument.lot_step)
 
 
 def compute_limit_price(worst: Decimal, side: Side, instrument: Instrument, slippage_bps: Decimal) -> Decimal:

@@ -95,9 +95,9 @@ def _check_leg(leg: OrderRequest, instrument: Instrument, holdings: Holdings, li
     where = f"{leg.venue} {leg.symbol}"
     mark = holdings.marks[leg.venue]
     price = leg.limit_price if leg.limit_price is not None else mark
-    notional = leg.qty * price
-    if not (leg.qty.is_finite() and price.is_finite() and leg.qty > 0 and price > 0):
+    if not all(amount.is_finite() and amount > 0 for amount in (leg.qty, price, mark)):
         return Refused("not_finite", f"{where}: {leg.side} {leg.qty} at {price}", "finite, > 0", str(leg.qty))
+    notional = leg.qty * price
     if not instrument.qty_min <= leg.qty or (instrument.qty_max and leg.qty > instrument.qty_max):
         bounds = f"{amount_text(instrument.qty_min)}..{amount_text(instrument.qty_max)}"
         return Refused("order_qty", f"{where}: quantity out of the venue's bounds", bounds, amount_text(leg.qty))
@@ -112,7 +112,8 @@ def _check_leg(leg: OrderRequest, instrument: Instrument, holdings: Holdings, li
         return Refused("order_notional", f"{where}: order too large", f"{limits.order_cap:.2f}", f"{notional:.2f}")
     after = (holdings.positions.get(leg.venue, ZERO) + leg.side.sign * leg.qty) * mark
     if abs(after) > limits.position:
-        return Refused("max_position", f"{where}: position limit", f"{limits.position:.2f}", f"{abs(after):.2f}")
+        text = f"{where}: this order would take the position past its limit"
+        return Refused("max_position", text, f"{limits.position:.2f}", f"{abs(after):.2f}")
     return _check_funds(leg, instrument, holdings, notional)
 
 
@@ -130,11 +131,11 @@ def _check_funds(leg: OrderRequest, instrument: Instrument, holdings: Holdings, 
 def _check_totals(intent: Intent, holdings: Holdings, limits: Limits) -> Refused | None:
     count = holdings.open_orders + len(intent.legs)
     if count > limits.open_orders:
-        return Refused("max_open_orders", "too many open orders", str(limits.open_orders), str(count))
+        text = "this pair would make too many open orders"
+        return Refused("max_open_orders", text, str(limits.open_orders), str(count))
     held = sum((abs(qty) * holdings.marks.get(venue, ZERO) for venue, qty in holdings.positions.items()), ZERO)
     total = held + sum((leg.qty * holdings.marks[leg.venue] for leg in intent.legs), ZERO)
     if total > limits.total_notional:
-        return Refused(
-            "max_total_notional", "total notional limit", f"{limits.total_notional:.2f}", f"{total:.2f}"
-        )
+        text = "this pair would take the total notional past its limit"
+        return Refused("max_total_notional", text, f"{limits.total_notional:.2f}", f"{total:.2f}")
     return None

@@ -1,66 +1,118 @@
-"""The edge: its identity, exact and in floats, each cost's sign, and the symmetry of its two directions."""
+"""The edge's identity: floats and Decimals agree, each cost lowers it, and both directions are one formula."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 
 import pytest
-from attrs import evolve
+from attrs import asdict, evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
 from propbot.spread.edge import Costs, Prices, compute_edge
 
-cents = st.integers(5_000_000, 5_010_000).map(lambda n: Decimal(n) / 100)
-bps = st.integers(-500, 500).map(lambda n: Decimal(n) / 100)
-cost_bps = st.integers(0, 500).map(lambda n: Decimal(n) / 100)
-prices = st.tuples(cents, cents, cents, cents).map(
-    lambda p: Prices(max(p[:2]), min(p[:2]), min(p[2:]), max(p[2:]))
-)
-costs = st.builds(Costs, cost_bps, cost_bps, cost_bps, cost_bps)
+
+def _d(low: str, high: str, places: int = 4) -> st.SearchStrategy[Decimal]:
+    return st.decimals(Decimal(low), Decimal(high), places=places, allow_nan=False, allow_infinity=False)
 
 
-@given(prices, bps, costs)
-def test_net_is_the_entry_less_every_cost(prices: Prices[Decimal], reference: Decimal, costs: Costs[Decimal]) -> None:
-    edge = compute_edge(prices, reference, costs)
-    parts = edge.reference + edge.fees + edge.slippage + edge.exit_crossing + edge.funding
-    assert abs(edge.entry - parts - edge.net) < Decimal("1e-20")
-    # mid to mid, less the crossing at entry and at exit, is the same number by another way
-    spreads = (prices.buy_ask - prices.buy_bid + prices.sell_ask - prices.sell_bid) * 10_000
-    mid = (prices.buy_mid + prices.sell_mid) / 2
-    other = edge.deviation - spreads / mid - edge.fees - edge.slippage - edge.funding
-    assert abs(other - edge.net) < Decimal("1e-18")
+@st.composite
+def prices(draw: st.DrawFn) -> Prices[Decimal]:
+    """Two uncrossed books, at most a few percent apart."""
+    mid = draw(_d("1", "200000", 8))
+    buy, sell = (mid * (1 + draw(_d("-0.02", "0.02", 6))) for _ in range(2))
+    half_buy, half_sell = (mid * draw(_d("0", "0.005", 6)) for _ in range(2))
+    return Prices(buy + half_buy, buy - half_buy, sell - half_sell, sell + half_sell)
 
 
-@given(prices, bps, costs)
-def test_floats_agree_with_decimals_within_the_screens_slack(
-    prices: Prices[Decimal], reference: Decimal, costs: Costs[Decimal]
-) -> None:
+COSTS = st.builds(Costs, _d("0", "20"), _d("0", "20"), _d("0", "5"), _d("-3", "3"))
+REFERENCE = _d("-50", "50")
+PLAIN_PRICES = Prices(Decimal("100.02"), Decimal("100.00"), Decimal("100.20"), Decimal("100.22"))
+PLAIN_COSTS = Costs(Decimal(2), Decimal("1.7"), Decimal("0.5"), Decimal(0))
+
+
+def _same(one: Decimal, other: Decimal) -> bool:
+    """But for the 28th digit of a quotient."""
+    return abs(one - other) < Decimal("1e-15")
+
+
+def test_a_hand_computed_edge() -> None:
+    """Mids 100.01 and 100.21, their middle 100.11: entry 0.18, half spreads 0.01 each."""
+    edge = compute_edge(PLAIN_PRICES, Decimal(3), PLAIN_COSTS)
+    per_bps = Decimal(10_000) / Decimal("100.11")
+    assert edge.entry == Decimal("0.18") * per_bps
+    assert edge.exit_crossing == Decimal("0.02") * per_bps
+    assert edge.fees == Decimal("7.4")
+    assert edge.deviation == Decimal("0.20") * per_bps - 3
+    assert _same(edge.net, Decimal("0.16") * per_bps - 3 - Decimal("7.4") - Decimal("0.5"))
+
+
+@given(prices(), REFERENCE, COSTS)
+def test_net_is_the_sum_of_what_is_shown(p: Prices[Decimal], reference: Decimal, costs: Costs[Decimal]) -> None:
+    e = compute_edge(p, reference, costs)
+    parts = e.entry - e.reference - e.fees - e.slippage - e.exit_crossing - e.funding
+    assert _same(e.net, parts)
+    assert (e.reference, e.slippage, e.funding) == (reference, costs.slippage, costs.funding)
+
+
+@given(prices(), REFERENCE, COSTS)
+def test_floats_and_decimals_agree(p: Prices[Decimal], reference: Decimal, costs: Costs[Decimal]) -> None:
+    exact = compute_edge(p, reference, costs)
     rough = compute_edge(
-        Prices(float(prices.buy_ask), float(prices.buy_bid), float(prices.sell_bid), float(prices.sell_ask)),
+        Prices(*(float(price) for price in asdict(p).values())),
         float(reference),
-        Costs(float(costs.buy_fee), float(costs.sell_fee), float(costs.slippage), float(costs.funding)),
+        Costs(*(float(cost) for cost in asdict(costs).values())),
     )
-    exact = compute_edge(prices, reference, costs)
-    assert rough.net == pytest.approx(float(exact.net), abs=1e-6)
-    assert rough.deviation == pytest.approx(float(exact.deviation), abs=1e-6)
+    for name, value in asdict(exact).items():
+        assert getattr(rough, name) == pytest.approx(float(value), abs=1e-6), name
 
 
-@given(prices, bps, costs, st.sampled_from([("buy_fee", 2), ("sell_fee", 2), ("slippage", 1), ("funding", 1)]))
-def test_each_cost_lowers_the_net_edge_and_fees_twice(
-    prices: Prices[Decimal], reference: Decimal, costs: Costs[Decimal], which: tuple[str, int]
+@pytest.mark.parametrize("cost", ["buy_fee", "sell_fee", "slippage", "funding"])
+@given(prices(), REFERENCE, COSTS, _d("0.0001", "10"))
+def test_each_cost_lowers_the_net_edge(
+    cost: str, p: Prices[Decimal], reference: Decimal, costs: Costs[Decimal], more: Decimal
 ) -> None:
-    name, times = which
-    dearer = evolve(costs, **{name: getattr(costs, name) + 1})
-    change = compute_edge(prices, reference, dearer).net - compute_edge(prices, reference, costs).net
-    assert abs(change + times) < Decimal("1e-20")
+    dearer = evolve(costs, **{cost: getattr(costs, cost) + more})
+    lost = compute_edge(p, reference, costs).net - compute_edge(p, reference, dearer).net
+    times = 2 if cost.endswith("fee") else 1  # at entry and at exit
+    assert _same(lost, more * times)
 
 
-@given(prices, bps, costs)
-def test_the_other_direction_mirrors_the_deviation_and_both_together_never_pay(
-    prices: Prices[Decimal], reference: Decimal, costs: Costs[Decimal]
+@given(prices(), REFERENCE, COSTS, _d("0.000001", "0.01", 6))
+def test_each_price_that_gets_worse_lowers_the_entry_or_the_exit(
+    p: Prices[Decimal], reference: Decimal, costs: Costs[Decimal], by: Decimal
 ) -> None:
-    mirrored = Prices(prices.sell_ask, prices.sell_bid, prices.buy_bid, prices.buy_ask)
-    one, other = compute_edge(prices, reference, costs), compute_edge(mirrored, -reference, costs)
-    assert abs(one.deviation + other.deviation) < Decimal("1e-20")
-    assert one.net + other.net <= Decimal("1e-20")
+    """A dearer ask to buy at and a lower bid to sell at cost at entry; spread of either book costs at exit too."""
+    before = compute_edge(p, reference, costs)
+    for name, sign in (("buy_ask", 1), ("sell_bid", -1), ("buy_bid", -1), ("sell_ask", 1)):
+        worse = compute_edge(evolve(p, **{name: getattr(p, name) * (1 + sign * by)}), reference, costs)
+        assert worse.net < before.net, name
+
+
+@given(prices(), REFERENCE, COSTS)
+def test_the_two_directions_lose_both_crossings_and_all_costs_together(
+    p: Prices[Decimal], reference: Decimal, costs: Costs[Decimal]
+) -> None:
+    """What one direction gains of the mids' difference and the reference the other loses."""
+    back = Prices(p.sell_ask, p.sell_bid, p.buy_bid, p.buy_ask)
+    there = compute_edge(p, reference, costs)
+    returned = compute_edge(back, -reference, Costs(costs.sell_fee, costs.buy_fee, costs.slippage, costs.funding))
+    assert _same(there.deviation, -returned.deviation)
+    assert _same(there.exit_crossing, returned.exit_crossing)
+    # entry costs both half spreads as the exit does
+    assert _same(there.entry + returned.entry, -2 * there.exit_crossing)
+
+
+@given(prices(), REFERENCE, COSTS)
+def test_net_is_deviation_less_every_cost_of_a_round_trip(
+    p: Prices[Decimal], reference: Decimal, costs: Costs[Decimal]
+) -> None:
+    e = compute_edge(p, reference, costs)
+    round_trip = 2 * e.exit_crossing + e.fees + e.slippage + e.funding
+    assert _same(e.net, e.deviation - round_trip)
+
+
+def test_a_constant_discount_is_no_profit() -> None:
+    mids_apart_bps = compute_edge(PLAIN_PRICES, Decimal(0), PLAIN_COSTS).deviation
+    assert compute_edge(PLAIN_PRICES, mids_apart_bps, PLAIN_COSTS).deviation == 0
+    assert compute_edge(PLAIN_PRICES, mids_apart_bps, PLAIN_COSTS).net < 0

@@ -1,4 +1,4 @@
-"""The moving basis: a mean over time, whatever the number of ticks, that no pause and no stale restart can bend."""
+"""The moving basis: time counts, not ticks; a lost book counts nothing; a start goes on where it may."""
 
 from __future__ import annotations
 
@@ -11,102 +11,135 @@ from hypothesis import strategies as st
 
 from propbot.spread.reference import BasisState, MovingBasis
 
-S_NS = 1_000_000_000
-stretches = st.lists(st.floats(0.01, 500), min_size=1, max_size=20)
+BPS = st.floats(-200, 200)
+STRETCH_S = st.floats(0.01, 500)
+STRETCHES = st.lists(st.tuples(BPS, STRETCH_S), min_size=1, max_size=20)
 
 
 def _basis() -> MovingBasis:
-    return MovingBasis(halflife_s=600.0, warmup_s=60.0)
+    return MovingBasis(halflife_s=120, warmup_s=30)
 
 
-@given(st.floats(-100, 100), stretches)
-def test_a_constant_basis_is_itself(value: float, stretches: list[float]) -> None:
-    basis, now = _basis(), 1000.0
-    basis.observe(value, now)
-    for stretch in stretches:
-        now += stretch
-        basis.observe(value, now)
-    assert basis.value_bps == pytest.approx(value, abs=1e-9)
+def _told(*stretches: tuple[float, float], begin_s: float = 50.0) -> MovingBasis:
+    """Each value for its seconds."""
+    basis, now = _basis(), begin_s
+    for bps, seconds in stretches:
+        basis.observe(bps, now)
+        now += seconds
+    basis.observe(0.0, now)
+    return basis
 
 
-@given(st.floats(-100, 100), st.floats(-100, 100), stretches)
-def test_one_long_stretch_equals_many_short_ones(before: float, value: float, stretches: list[float]) -> None:
-    """How often a book ticks says nothing of the basis."""
-    bases = (_basis(), _basis())
-    for basis in bases:
-        basis.observe(before, 0.0)
-        basis.observe(value, 300.0)
-    now = 300.0
-    for stretch in stretches:
-        now += stretch
-        bases[0].observe(value, now)
-    bases[1].observe(value, now)
-    assert bases[0].value_bps == pytest.approx(bases[1].value_bps, abs=1e-6)
+def _value(basis: MovingBasis) -> float:
+    assert basis.value_bps is not None
+    return basis.value_bps
 
 
-def test_a_value_that_has_not_stood_yet_counts_for_nothing() -> None:
+def test_before_the_first_stretch_of_time_there_is_no_basis() -> None:
     basis = _basis()
+    assert (basis.value_bps, basis.warm, basis.state(1)) == (None, False, None)
+    basis.observe(5.0, 10.0)
+    assert (basis.value_bps, basis.warm) == (None, False)
     basis.observe(7.0, 10.0)
     assert basis.value_bps is None
-    assert basis.state(0) is None
-    basis.observe(9000.0, 11.0)
-    assert basis.value_bps == pytest.approx(7.0)
 
 
-def test_after_one_half_life_the_old_value_weighs_as_much_as_the_new_one() -> None:
-    basis = _basis()
-    basis.observe(0.0, 0.0)
-    basis.observe(10.0, 600_000.0)
-    basis.pause(600_600.0)
-    assert basis.value_bps == pytest.approx(5.0, abs=1e-6)
+@given(BPS, st.lists(STRETCH_S, min_size=1, max_size=20))
+def test_a_constant_stays_itself(bps: float, stretches: list[float]) -> None:
+    assert _value(_told(*((bps, seconds) for seconds in stretches))) == pytest.approx(bps, abs=1e-9)
 
 
-@given(st.floats(0.1, 1e5))
-def test_a_pause_counts_for_nothing(paused_s: float) -> None:
-    basis, unpaused = _basis(), _basis()
-    for each in (basis, unpaused):
-        each.observe(3.0, 0.0)
-        each.observe(5.0, 30.0)
-    basis.pause(50.0)
-    basis.observe(8.0, 50.0 + paused_s)
-    basis.pause(60.0 + paused_s)
-    unpaused.observe(8.0, 50.0)
-    unpaused.pause(60.0)
-    assert basis.value_bps == pytest.approx(unpaused.value_bps, abs=1e-9)
+@given(STRETCHES, st.integers(2, 50))
+def test_one_long_stretch_equals_many_short_ones(stretches: list[tuple[float, float]], cuts: int) -> None:
+    """How often a venue repeats itself says nothing."""
+    cut = [(bps, seconds / cuts) for bps, seconds in stretches for _ in range(cuts)]
+    assert _value(_told(*cut)) == pytest.approx(_value(_told(*stretches)), abs=1e-6)
 
 
-def test_it_is_warm_after_its_time_observed_pauses_left_out() -> None:
+@given(STRETCHES)
+def test_it_lies_between_the_extremes(stretches: list[tuple[float, float]]) -> None:
+    values = [bps for bps, _ in stretches]
+    assert min(values) - 1e-9 <= _value(_told(*stretches)) <= max(values) + 1e-9
+
+
+@given(STRETCHES, BPS)
+def test_after_a_halflife_half_of_the_old_weight_is_left(stretches: list[tuple[float, float]], bps: float) -> None:
+    before = _told(*stretches)
+    state = before.state(1)
+    assert state is not None
+    after = _told(*stretches, (bps, 120.0))
+    gained = 0.5 * 120 / math.log(2)
+    expected = (state.value_bps * state.weight_s * 0.5 + bps * gained) / (state.weight_s * 0.5 + gained)
+    assert _value(after) == pytest.approx(expected, abs=1e-6)
+
+
+@given(STRETCHES, STRETCHES, st.floats(0, 10_000))
+def test_a_pause_counts_nothing_however_long(
+    first: list[tuple[float, float]], second: list[tuple[float, float]], pause_s: float
+) -> None:
+    basis, now = _basis(), 0.0
+    for bps, seconds in first:
+        basis.observe(bps, now)
+        now += seconds
+    basis.pause(now)
+    before = basis.value_bps
+    now += pause_s
+    basis.pause(now)
+    assert basis.value_bps == before
+    for bps, seconds in second:
+        basis.observe(bps, now)
+        now += seconds
+    basis.pause(now)
+    assert basis.value_bps == pytest.approx(_value(_told(*first, *second)), abs=1e-6)
+
+
+def test_it_is_warm_after_thirty_seconds_with_both_books() -> None:
     basis = _basis()
     basis.observe(1.0, 0.0)
-    basis.pause(59.0)
+    basis.observe(1.0, 20.0)
+    basis.pause(29.0)
     basis.observe(1.0, 1000.0)
     assert not basis.warm
     basis.observe(1.0, 1001.0)
     assert basis.warm
 
 
-@pytest.mark.parametrize(("age_s", "taken"), [(0, True), (60, True), (60.001, False), (-0.001, False), (3600, False)])
-def test_a_saved_basis_is_taken_up_within_a_minute_only(age_s: float, taken: bool) -> None:
+def test_a_monotonic_clock_that_stands_still_changes_nothing() -> None:
+    basis = _told((3.0, 60.0))
+    before = basis.value_bps
+    for bps in (100.0, -100.0, 0.0):
+        basis.observe(bps, 110.0)
+    assert basis.value_bps == before
+
+
+SAVED = BasisState(value_bps=-4.0, weight_s=100.0, observed_s=40.0, wall_ns=1_790_000_000_000_000_000)
+
+
+@pytest.mark.parametrize(
+    ("age_s", "taken"), [(0, True), (59.9, True), (60, True), (60.1, False), (3600, False), (-0.1, False)]
+)
+def test_it_is_taken_up_within_sixty_seconds_only(age_s: float, taken: bool) -> None:
     basis = _basis()
-    saved_ns = 10_000 * S_NS
-    assert basis.take_up(BasisState(4.5, 100.0, 120.0, saved_ns), saved_ns + round(age_s * S_NS)) is taken
+    assert basis.take_up(SAVED, SAVED.wall_ns + round(age_s * 1e9)) is taken
+    assert basis.value_bps == (pytest.approx(-4.0) if taken else None)
     assert basis.warm is taken
-    assert basis.value_bps == (4.5 if taken else None)
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
-def test_a_saved_basis_that_is_no_number_is_left(value: float) -> None:
-    assert not _basis().take_up(BasisState(value, 100.0, 120.0, 0), 0)
+def test_a_basis_that_is_no_number_is_not_taken_up(value: float) -> None:
+    assert not _basis().take_up(evolve(SAVED, value_bps=value), SAVED.wall_ns)
 
 
-def test_a_basis_taken_up_goes_on_as_if_it_had_never_stopped() -> None:
-    first, second = _basis(), _basis()
-    first.observe(3.0, 0.0)
-    first.pause(100.0)
-    state = first.state(5 * S_NS)
+@given(STRETCHES, STRETCHES)
+def test_a_saved_state_goes_on_as_if_nothing_had_happened(
+    first: list[tuple[float, float]], second: list[tuple[float, float]]
+) -> None:
+    state = _told(*first).state(SAVED.wall_ns)
     assert state is not None
-    assert second.take_up(evolve(state), 6 * S_NS)
-    for basis in (first, second):
-        basis.observe(6.0, 200.0)
-        basis.pause(230.0)
-    assert second.value_bps == pytest.approx(first.value_bps)
+    basis, now = _basis(), 7.0  # another process, another monotonic clock
+    assert basis.take_up(state, SAVED.wall_ns + 30 * 10**9)
+    for bps, seconds in second:
+        basis.observe(bps, now)
+        now += seconds
+    basis.pause(now)
+    assert basis.value_bps == pytest.approx(_value(_told(*first, *second)), abs=1e-6)

@@ -241,7 +241,7 @@ class Pipeline:
             leg for venue, side in ((lot.buy_venue, Side.SELL), (lot.sell_venue, Side.BUY))
             if (leg := self._closing_leg(venue, side, abs(base.get(venue, ZERO)))) is not None
         ]
-        if not legs or (self.simulating and len(legs) < 2):  # a simulated leg would have nobody to hedge it
+        if len(legs) < 2:  # one alone would be a naked leg, made on purpose
             self.why_not = f"lot {lot.id} can't be closed: its books are too thin or it is below the smallest order"
             return False
         closing = evolve(lot, state=LotState.CLOSING, exit_reason=reason)

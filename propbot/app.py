@@ -344,14 +344,13 @@ async def _run_trading(service: Service) -> None:
 
 async def _run_winddown(service: Service) -> None:
     """Once for every HOLD: hedge, cancel, read back."""
-    modes = service.modes
+    modes, winddown = service.modes, service.winddown
     while True:
-        await modes.level.wait(lambda view: view.mode is Mode.HOLD)
+        await modes.level.wait(lambda view: view.mode is Mode.HOLD and modes.episode != winddown.episode)
+        winddown.episode = modes.episode
         service.journal.say("WARN", "hold", _hold_line(service), source=_hold_source(service))
         await service.winddown.run_once(modes.rules.hedge_deadline_s)
         service.journal.say("INFO", "hold", _hold_line(service), source=_hold_source(service))
-        await modes.level.wait(lambda view: view.mode is not Mode.HOLD)
-        service.winddown.done = trio.Event()
 
 
 def _hold_line(service: Service) -> str:

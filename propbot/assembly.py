@@ -75,6 +75,7 @@ def assemble(
     _join_pipeline(service)
     _join_guards(service)
     modes.blockers = service.blockers
+    modes.on_enter = service.begin_winddown
     return service
 
 
@@ -132,7 +133,8 @@ def _join_pipeline(service: Service) -> None:
     service.pipeline = Pipeline(
         service.pair, service.venues, service.market, service.basis, rules, limits, service.executor,
         service.simulator, service.modes.gate_state, service.unusable, service.free_balances, service.on_stuck,
-        service.on_drained, service.seams.clock, service.executor.ids, service.seams.trace,
+        service.on_drained, service.on_failed_pairs,
+        service.seams.clock, service.executor.ids, service.seams.trace,
     )
 
 

@@ -43,6 +43,8 @@ SCREEN_SLACK_BPS = 0.01
 """Floats may be this wrong; the screen lets through what is within it."""
 
 
+FAILED_PAIRS_MAX = 5
+FIRST_PAUSE_S = 0.125
 KEPT_BPS = Decimal("0.001")
 """What is kept of an edge in the ledger; more digits say nothing."""
 
@@ -90,6 +92,8 @@ class Pipeline:
     """What can be spent; with True, after what the simulated fills would have done."""
     on_stuck: Callable[[Stuck], None]
     on_drained: Callable[[], None]
+    on_failed_pairs: Callable[[int], None]
+    """That many pairs in a row failed: enter HOLD."""
     clock: Clock
     ids: Ids
     trace: Trace
@@ -98,6 +102,7 @@ class Pipeline:
     last_edges: dict[str, float] = field(factory=dict)
     """`buy>sell` → net edge in bps, as last screened."""
     decisions: int = 0
+    _failed_in_a_row: int = 0
     simulating: bool = False
     """Set by each tick: decisions are for the simulator and its lots."""
     _wake: trio.Event = field(factory=trio.Event)
@@ -172,12 +177,22 @@ class Pipeline:
         """Until cancelled, at first at once: act when woken, and look at least every `poll_interval_s`."""
         while True:
             acted = await self.tick()
+            if self._failed_in_a_row:
+                await self._pause_after_failure()
             if acted:
                 await trio.lowlevel.checkpoint()
                 continue
             with trio.move_on_after(self.rules.poll_interval_s):
                 await self._wake.wait()
             self._wake = trio.Event()
+
+    async def _pause_after_failure(self) -> None:
+        """A pair that filled nothing, or had to be unwound, costs money each time: wait longer after each, and give
+        up after a few."""
+        if self._failed_in_a_row >= FAILED_PAIRS_MAX:
+            count, self._failed_in_a_row = self._failed_in_a_row, 0
+            self.on_failed_pairs(count)
+        await trio.sleep(FIRST_PAUSE_S * 2.0**self._failed_in_a_row)
 
     async def tick(self) -> bool:
         """Conclude what is half done, else close what is due, else open what pays. True if something was sent (or
@@ -334,6 +349,9 @@ class Pipeline:
         stuck = await trader.carry_out(verdict.intent, lot)
         if stuck is not None:
             self.on_stuck(stuck)
+        after = self.blotter.lots.get(lot.id)
+        succeeded = (after is not None and after.state is LotState.OPEN) if purpose is Purpose.OPEN else after is None
+        self._failed_in_a_row = 0 if succeeded else self._failed_in_a_row + 1
         return True
 
     def _leg(self, venue: VenueId, side: Side, purpose: Purpose, qty: Decimal) -> OrderRequest | None:

@@ -152,6 +152,8 @@ class Service:
     watches: dict[str, Watch] = field(factory=dict, init=False)
     keeper: StateKeeper = field(init=False)
     drain_asked: DrainAsked | None = field(default=None, init=False)
+    dead_tasks: set[str] = field(factory=set, init=False)
+    """Engine tasks that ended; only a restart brings them back."""
     news: Level[None] = field(factory=lambda: Level(None), init=False)
     """Touched when a venue was met or reconciled."""
 
@@ -249,7 +251,17 @@ class Service:
         """Why HOLD can't be left now."""
         for watch in self.watches.values():
             watch.look()
-        return [watch.blocker for watch in self.watches.values() if watch.blocker is not None]
+        reasons = [watch.blocker for watch in self.watches.values() if watch.blocker is not None]
+        if not self.winddown.done.is_set():
+            reasons.append("the wind-down of this HOLD is still under way, a few seconds at most")
+        reasons += [f"task {name} is dead: restart the service" for name in sorted(self.dead_tasks)]
+        refused = {venue: link.access_refused for venue, link in self.links.items() if link.access_refused}
+        reasons += [f"{venue} refuses our key: {story}" for venue, story in refused.items()]
+        return reasons
+
+    def begin_winddown(self) -> None:
+        """Part of the step into HOLD: this HOLD's wind-down has not ended yet."""
+        self.winddown.done = trio.Event()
 
     # --- what happens: callbacks, all synchronous
 
@@ -265,6 +277,7 @@ class Service:
 
     def task_ended(self, name: str, error: BaseException | None, story: str) -> None:
         """An engine task failed or returned: HOLD, never silence."""
+        self.dead_tasks.add(name)
         self.modes.hold(f"task {name} ended: {story}", f"crash:{name}")
         self.board.put(f"task:{name}", name, "tasks", Health.ERROR, story)
         self.board.open_incident("P0", "crash", f"task:{name}", f"task {name} ended: {story}")
@@ -288,6 +301,9 @@ class Service:
     def on_access_refused(self, venue: VenueId, story: str) -> None:
         self.links[venue].access_refused = story
         self.trip(f"{venue} refuses our key: {story}", "guard:preflight")
+
+    def on_failed_pairs(self, count: int) -> None:
+        self.trip(f"{count} pairs in a row failed; see orders for the venues' reasons", "guard:kill_caps")
 
     def on_drained(self) -> None:
         asked = self.drain_asked
@@ -330,6 +346,8 @@ class Service:
         link.private_up, link.private_reason = False, reason
 
     def on_recon(self, result: ReconResult) -> None:
+        if result.verdict is Verdict.AGREES:
+            self.links[result.venue].access_refused = ""  # signed reads go through again
         if result.verdict is Verdict.DIFFERS:
             self.journal.say("WARN", "recon", "; ".join(result.differences), venue=result.venue)
         recon = self.watches.get("recon")

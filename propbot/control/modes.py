@@ -56,10 +56,17 @@ class ModeKeeper:
     clock: Clock
     trace: Trace
     blockers: Callable[[], Sequence[str]] = field(default=lambda: ())
-    """Why HOLD can't be left now: guards whose trip has not cleared."""
+    """Why HOLD can't be left now: guards whose trip has not cleared, a wind-down that still runs, a dead task."""
+    on_enter: Callable[[], None] = field(default=lambda: None)
+    """Called in the step that enters HOLD; must not fail and must not wait."""
+    episode: int = field(init=False)
+    """Counts the HOLDs of this life, so that each gets its wind-down."""
     _entered_mono_s: float | None = None
     _winddown_exempt: bool = False
     _ready: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        self.episode = 1 if self.view.mode is Mode.HOLD else 0
 
     @property
     def view(self) -> ModeView:
@@ -74,8 +81,11 @@ class ModeKeeper:
         """Enter HOLD, or add a cause to it. Synchronous; cannot fail; cannot be prevented."""
         view = self.view
         cause = Cause(reason, source, self.clock.wall_ns())
+        # a flag that was set before this request goes on to forbid every order
+        exempt = winddown_exempt and not (view.safe_mode or view.dry_run_only)
         if view.hold is not None and view.mode is Mode.HOLD:
             self.switch.trip()
+            self._winddown_exempt = self._winddown_exempt or exempt
             known = [(c.reason, c.source) for c in view.hold.causes]
             if (reason, source) not in known and len(known) < CAUSES_KEPT_MAX:
                 self.level.value = evolve(view, hold=evolve(view.hold, causes=(*view.hold.causes, cause)))
@@ -83,7 +93,9 @@ class ModeKeeper:
             return
         self.switch.trip()
         self._entered_mono_s = self.clock.mono_s()
-        self._winddown_exempt = winddown_exempt
+        self._winddown_exempt = exempt
+        self.episode += 1
+        self.on_enter()
         self.level.value = evolve(view, mode=Mode.HOLD, hold=HoldRecord((cause,)), before=view.mode)
         self.trace("mode", mode="HOLD", source=source, reason=reason)
 

@@ -148,16 +148,22 @@ class Blotter:
 
     def mark_never_sent(self, client_order_id: str, reason: str) -> None:
         """Known here: not one byte left, or everybody agrees that it never arrived."""
-        self._move(self.orders[client_order_id], OrderState.NEVER_SENT, reason=reason)
+        self._settle_unless_gone(client_order_id, OrderState.NEVER_SENT, reason)
 
     def mark_rejected(self, client_order_id: str, reason: str) -> None:
-        self._move(self.orders[client_order_id], OrderState.REJECTED, reason=reason)
+        self._settle_unless_gone(client_order_id, OrderState.REJECTED, reason)
 
     def mark_unknown(self, client_order_id: str, reason: str) -> None:
         """No answer, or none that says. A report that came meanwhile (the private stream's) already told more."""
-        order = self.orders[client_order_id]
-        if order.state in (OrderState.INTENT, OrderState.SENT):
+        order = self.orders.get(client_order_id)
+        if order is not None and order.state in (OrderState.INTENT, OrderState.SENT):
             self._move(order, OrderState.UNKNOWN, reason=reason)
+
+    def _settle_unless_gone(self, client_order_id: str, state: OrderState, reason: str) -> None:
+        """The private stream may have told all of an order, and its lot be concluded, before its answer was lost."""
+        order = self.orders.get(client_order_id)
+        if order is not None:
+            self._move(order, state, reason=reason)
 
     def observe_report(self, report: OrderReport) -> bool:
         """Merge what the venue says of one order; False if the order is not one of ours that is alive."""

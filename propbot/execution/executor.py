@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 
 import trio
-from attrs import define, evolve, frozen
+from attrs import define, evolve, field, frozen
 
 from propbot.domain.clock import Clock
 from propbot.domain.errors import AccessRefused, OutcomeUnknown, ProtocolViolation, VenueRefused, VenueRetry
@@ -67,6 +67,7 @@ class Executor:
     clock: Clock
     trace: Trace
     crash: CrashPoints
+    _concluding: trio.Lock = field(factory=trio.Lock)
 
     async def execute(self, intent: Intent, lot: Lot | None = None) -> None:
         """Make `intent` (and a new `lot`) durable, then send its legs; returns when each was answered, refused or is
@@ -103,12 +104,17 @@ class Executor:
 
     async def conclude(self, lot_id: str, *, within_s: float | None = None) -> Stuck | None:
         """Equalise the lot's legs and give the lot its next state. Ends within the hedge deadline."""
+        async with self._concluding:  # a HOLD's wind-down begins where the cancelled execution has let go
+            if lot_id not in self.blotter.lots:
+                return None
+            return await self._conclude(lot_id, self.rules.hedge_deadline_s if within_s is None else within_s)
+
+    async def _conclude(self, lot_id: str, deadline_s: float) -> Stuck | None:
         lot = self.blotter.lots[lot_id]
         unmet = [venue for venue in (lot.buy_venue, lot.sell_venue) if venue not in self.market.instruments]
         if unmet:
             exposure = sum(self.blotter.lot_base(lot_id).values(), ZERO)
             return Stuck(lot_id, exposure, f"{unmet[0]} has not been met yet")
-        deadline_s = self.rules.hedge_deadline_s if within_s is None else within_s
         stuck: Stuck | None = Stuck(lot_id, ZERO, "an order's outcome is unknown")
         with trio.move_on_after(deadline_s * 0.9):
             await self.blotter.wait_certain(lot_id)

@@ -34,6 +34,8 @@ class WindDown:
     on_stuck: Callable[[Stuck], None]
     on_ledger_failure: Callable[[str], None]
     note_cancel: Callable[[CancelResult], None]
+    episode: int = 0
+    """The last HOLD, by the mode keeper's count, that got its wind-down."""
     done: trio.Event = field(factory=trio.Event)
     """Set when the wind-down of the HOLD in force has ended."""
 

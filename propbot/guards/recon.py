@@ -1,4 +1,5 @@
-"""Trips when ledger and venue disagree twice in a row; clears when they agree twice."""
+"""Trips when ledger and venue disagree twice in a row, or could not be compared for a minute; clears when they agree
+twice."""
 
 from __future__ import annotations
 
@@ -8,6 +9,10 @@ from attrs import define, field, frozen
 
 from propbot.domain.status import Health
 from propbot.guards.watch import Finding
+
+AGREED_AGE_S_WARN = 20.0
+AGREED_AGE_S_MAX = 60.0
+"""A venue that could not be compared for so long may hold anything: fills that never came, a position of somebody."""
 
 
 @frozen
@@ -34,6 +39,7 @@ class ReconGuard:
     def look(self) -> Finding:
         venues = self.seen()
         differing = [text for s in venues.values() if s is not None for text in s.differences if s.differed_in_a_row]
+        unproved = sorted(v for v, s in venues.items() if s is not None and (s.age_s or 0.0) > AGREED_AGE_S_MAX)
         metrics: dict[str, str | int | float | bool | None] = {}
         for venue, seen in venues.items():
             metrics[f"{venue}.verdict"] = None if seen is None else seen.verdict
@@ -41,6 +47,8 @@ class ReconGuard:
         trip = None
         if any(s is not None and s.differed_in_a_row >= 2 for s in venues.values()):
             trip = "; ".join(differing)
+        elif unproved:
+            trip = f"ledger and venue not compared for more than {AGREED_AGE_S_MAX:g} s: {', '.join(unproved)}"
         clear = all(s is not None and s.agreed_in_a_row >= 2 for s in venues.values())
         return Finding(*self._words(venues, differing), metrics, trip, clear)
 
@@ -52,6 +60,10 @@ class ReconGuard:
         unreachable = [f"{v}: {s.detail}" for v, s in venues.items() if s is not None and s.verdict == "unreachable"]
         if unreachable:
             return Health.WARN, "; ".join(unreachable)
+        ages = {venue: s.age_s or 0.0 for venue, s in venues.items() if s is not None}
+        old = [f"{venue} {age:.0f} s" for venue, age in ages.items() if age > AGREED_AGE_S_WARN]
+        if old:
+            return Health.WARN, "the last agreement is old: " + ", ".join(old)
         foreign = {venue: s.foreign_orders for venue, s in venues.items() if s is not None and s.foreign_orders}
         if foreign:
             return Health.WARN, "foreign open orders: " + ", ".join(f"{v} {n}" for v, n in foreign.items())

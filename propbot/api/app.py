@@ -13,7 +13,7 @@ from propbot.api.looks import look_routes
 from propbot.api.replies import install_error_replies
 from propbot.status.desk import Desk
 
-BODY_BYTES_MAX = 64 * 1024
+BODY_BYTES_MAX = 8 * 1024
 BODY_S_MAX = 10
 
 

@@ -3,12 +3,16 @@
 Digests of bytes are compared, in constant time: `compare_digest` raises on text that is not ASCII, and says True to
 two empty strings. A wrong token is counted by address and the eleventh in a minute is answered 429; a valid one is
 never refused, whatever others at its address do, and a missing one does not count (a browser's first look).
+
+Without a token the loopback address is all that protects; but a page of another site can have its own name resolve to
+127.0.0.1 (DNS rebinding), and its browser then asks here as if at home. The Host header still has that name.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 from collections import deque
 from collections.abc import Collection
 
@@ -21,6 +25,7 @@ OPERATOR = "api"
 WRONG_PER_MINUTE_MAX = 10
 WINDOW_S = 60.0
 ADDRESSES_KEPT_MAX = 10_000
+_OWN_HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
 _CHALLENGE = {"WWW-Authenticate": "Bearer"}
 
 
@@ -71,6 +76,10 @@ def _digest(token: bytes) -> bytes:
 def install_auth(app: Quart, auth: Auth, *, open_endpoints: Collection[str]) -> None:
     """Every request is identified before anything else, also one to a path that does not exist."""
 
+    async def refuse_foreign_host() -> None:
+        if auth.off and not _OWN_HOST.fullmatch(request.headers.get("Host", "")):
+            raise ApiError(400, "without a token only Host localhost, 127.0.0.1 or [::1] is answered")
+
     async def identify() -> None:
         if request.endpoint in open_endpoints:
             return
@@ -84,5 +93,6 @@ def install_auth(app: Quart, auth: Auth, *, open_endpoints: Collection[str]) -> 
         if origin.partition("://")[2].lower() != request.headers.get("Host", "").lower():
             raise ApiError(403, "changes are not taken from pages of another site")
 
+    app.before_request(refuse_foreign_host)
     app.before_request(identify)
     app.before_request(refuse_foreign_origin)

@@ -18,7 +18,7 @@ from quart_schema import document_request, document_response
 
 from propbot.api import models, present
 from propbot.api.bodies import REASON_MAX, ControlBody
-from propbot.api.replies import ApiError, json_reply
+from propbot.api.replies import ApiError, json_reply, said_of
 from propbot.api.strict_json import Body, read_body
 from propbot.domain.errors import LedgerError
 from propbot.domain.instruments import VenueId
@@ -84,6 +84,8 @@ async def _change(desk: Desk, body: Body, entered: EnteredHold | None) -> Respon
 
 def _read_patch(body: Body) -> tuple[ControlPatch, list[str]]:
     """What is asked for, and the ignored names; ApiError 422 that names every field that can't be taken."""
+    if body.refused is not None:
+        raise ApiError(422, f"nothing was changed: the body {body.refused}", fields={"body": body.refused})
     ignored = sorted({name for name, _ in body.pairs if name in IGNORED_FIELDS})
     fields = {name: given for name, given in body.pairs if name not in IGNORED_FIELDS}
     problems = {name: why for name, why in body.problems.items() if name not in IGNORED_FIELDS}
@@ -95,8 +97,7 @@ def _read_patch(body: Body) -> tuple[ControlPatch, list[str]]:
     except ValidationError as error:
         problems.update(_problems(error))
     if problems:
-        said = "; ".join(f"{name}: {why}" for name, why in problems.items())
-        raise ApiError(422, f"nothing was changed: {said}", fields=problems)
+        raise ApiError(422, f"nothing was changed: {said_of(problems)}", fields=problems)
     return _patch(asked), ignored
 
 
@@ -153,8 +154,7 @@ def _reply(
         case Forbidden(message=message):
             raise ApiError(403, message)
         case Unusable(fields=fields):
-            said = "; ".join(f"{name}: {why}" for name, why in fields.items())
-            raise ApiError(422, f"nothing was changed: {said}", fields=fields)
+            raise ApiError(422, f"nothing was changed: {said_of(fields)}", fields=fields)
 
 
 def _changes(changes: Mapping[str, Change], entered: EnteredHold | None) -> dict[str, Any]:

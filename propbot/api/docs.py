@@ -32,6 +32,7 @@ _HOME = """<!doctype html>
 
 
 def install_docs(app: Quart, version: str, *, with_token: bool) -> None:
+    """The last to be installed: the document has the routes that are there by now."""
     app.config["QUART_SCHEMA_SWAGGER_JS_URL"] = "/docs/assets/swagger-ui-bundle.js"
     app.config["QUART_SCHEMA_SWAGGER_CSS_URL"] = "/docs/assets/swagger-ui.css"
     assets = {name: (_assets_folder() / name).read_bytes() for name in _CONTENT_TYPES}
@@ -49,7 +50,7 @@ def install_docs(app: Quart, version: str, *, with_token: bool) -> None:
     async def home() -> Response:
         return Response(home_page, content_type="text/html; charset=utf-8")
 
-    QuartSchema(
+    schema = QuartSchema(
         app,
         redoc_ui_path=None,
         scalar_ui_path=None,
@@ -57,6 +58,13 @@ def install_docs(app: Quart, version: str, *, with_token: bool) -> None:
         security_schemes={"bearer": HttpSecurityScheme(scheme="bearer")} if with_token else None,
         security=[{"bearer": []}] if with_token else None,
     )
+    # made once, here: QuartSchema makes it at each request, and 40 ms are long in the loop that trades
+    document = app.json.dumps(schema.openapi_provider.schema()).encode()
+
+    async def openapi() -> Response:
+        return Response(document, content_type="application/json")
+
+    app.view_functions["openapi"] = openapi
 
 
 def _assets_folder() -> Path:

@@ -7,13 +7,15 @@ from datetime import UTC, datetime
 
 from attrs import frozen
 
-from propbot.api.replies import ApiError
+from propbot.api.replies import ApiError, said_of
 from propbot.status.desk import EventQuery
 
 LIMIT_MAX = 1000
 LIMIT_DEFAULT = 100
 CURSOR_DIGITS_MAX = 18
 TEXT_MAX = 100
+NS_MAX = 2**63 - 1
+"""What the ledger's integers hold: from 1677-09-21 to 2262-04-11."""
 
 
 @frozen
@@ -46,7 +48,7 @@ def read_events(args: Mapping[str, str]) -> tuple[PageQuery, EventQuery]:
 
 def _refuse(problems: dict[str, str]) -> None:
     if problems:
-        raise ApiError(422, "; ".join(f"{name}: {why}" for name, why in problems.items()), fields=problems)
+        raise ApiError(422, said_of(problems), fields=problems)
 
 
 def _page(args: Mapping[str, str], problems: dict[str, str]) -> PageQuery:
@@ -76,7 +78,11 @@ def _time(args: Mapping[str, str], name: str, problems: dict[str, str]) -> int |
     except (ValueError, OverflowError):
         problems[name] = "an ISO 8601 time, such as 2026-11-23T03:12:09Z"
         return None
-    return (since_epoch.days * 86_400 + since_epoch.seconds) * 1_000_000_000 + since_epoch.microseconds * 1000
+    ns = (since_epoch.days * 86_400 + since_epoch.seconds) * 1_000_000_000 + since_epoch.microseconds * 1000
+    if not -NS_MAX <= ns <= NS_MAX:
+        problems[name] = "a time from 1677-09-22 to 2262-04-11"
+        return None
+    return ns
 
 
 def _text(args: Mapping[str, str], name: str, problems: dict[str, str]) -> str | None:

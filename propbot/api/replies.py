@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 import trio
@@ -37,9 +38,12 @@ _CODES = {
 _MESSAGES = {
     404: "there is nothing at this path; /docs lists what there is",
     405: "this path does not take this method; /docs lists what it takes",
-    413: "the body is larger than 64 KiB",
+    413: "the body is larger than 8 KiB",
     500: "the service failed to answer this request; its log has the error",
 }
+
+FIELDS_MAX = 20
+"""How many fields an error names; an operator mends those first."""
 
 
 class ApiError(Exception):
@@ -57,9 +61,20 @@ class ApiError(Exception):
         super().__init__(message)
         self.status = status
         self.message = message
-        self.fields = dict(fields or {})
+        self.fields = _first(fields or {})
         self.extra = dict(extra or {})
         self.headers = dict(headers or {})
+
+
+def said_of(fields: Mapping[str, str]) -> str:
+    """The fields in one line, as many as an error names."""
+    said = [f"{name}: {why}" for name, why in _first(fields).items()]
+    more = len(fields) - len(said)
+    return "; ".join([*said, f"and {more} more"] if more else said)
+
+
+def _first(fields: Mapping[str, str]) -> dict[str, str]:
+    return dict(islice(fields.items(), FIELDS_MAX))
 
 
 def json_reply(content: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

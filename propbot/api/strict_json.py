@@ -3,12 +3,16 @@
 `json.loads` takes NaN, Infinity, `1e999`, duplicate keys (the last wins), lone surrogates and nesting until the stack
 ends. Here each of these is a named problem. Numbers with a point or exponent come as Decimal, exactly as written.
 What can be read is handed over even if there are problems, so that a HOLD in a faulty body still is a HOLD.
+
+This runs in the loop that trades: one pass of C code over the text, and Python's own work bounded by KEYS_MAX.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from decimal import Decimal
+from itertools import accumulate
 from typing import Any
 
 from attrs import Factory, evolve, frozen
@@ -19,14 +23,23 @@ DEPTH_MAX = 20
 DEPTH_READABLE_MAX = 200
 """What the parser can still walk; beyond DEPTH_MAX it is a problem, beyond this it is not looked at."""
 DIGITS_MAX = 40
+KEYS_MAX = 64
+_TOO_MANY = f"has more than {KEYS_MAX} keys"
+_STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
+_NO_BRACKET = re.compile(r"[^][{}]+")
+_STEP = {"[": 1, "{": 1, "]": -1, "}": -1}
 
 
 @frozen
 class Body:
-    """The top-level object. `pairs` has every key as often as it came; `problems` names what is not legal."""
+    """The top-level object. `pairs` has every key as often as it came; `problems` names what is not legal.
+
+    `refused` is why nothing else is worth looking at: of the values only text is then fit for use.
+    """
 
     pairs: tuple[tuple[str, Any], ...]
     problems: dict[str, str] = Factory(dict)
+    refused: str | None = None
 
     @property
     def fields(self) -> dict[str, Any]:
@@ -87,34 +100,26 @@ def _number(text: str) -> Decimal | _Illegal:
 
 
 def _depth(text: str) -> int:
-    """The deepest nesting, without recursion; brackets in strings do not count."""
-    depth = deepest = 0
-    in_string = escaped = False
-    for char in text:
-        if escaped:
-            escaped = False
-        elif in_string:
-            escaped = char == "\\"
-            in_string = char != '"'
-        elif char == '"':
-            in_string = True
-        elif char in "[{":
-            depth += 1
-            deepest = max(deepest, depth)
-        elif char in "]}":
-            depth -= 1
-    return deepest
+    """The deepest nesting, without recursion; brackets in strings do not count, nor do those of one never ended."""
+    brackets = _NO_BRACKET.sub("", _STRING.sub("", text))
+    return max(accumulate(map(_STEP.__getitem__, brackets), initial=0))
 
 
 def _checked(value: _Object) -> Body:
     problems: dict[str, str] = {}
-    pairs: list[tuple[str, Any]] = []
-    for name, given in value.pairs:
-        shown = _printable(name)
-        if any(name == earlier for earlier, _ in pairs):
-            problems[shown] = "given more than once"
-        pairs.append((shown, _plain(shown, given, problems)))
-    return Body(tuple(pairs), problems)
+    pairs = [(_printable(name), given) for name, given in value.pairs]
+    if len(pairs) > KEYS_MAX:  # not walked; but any of them may be a HOLD
+        return Body(tuple((name, _flat(given)) for name, given in pairs), refused=_TOO_MANY)
+    seen: set[str] = set()
+    for name, _ in pairs:
+        if name in seen:
+            problems[name] = "given more than once"
+        seen.add(name)
+    return Body(tuple((name, _plain(name, given, problems)) for name, given in pairs), problems)
+
+
+def _flat(value: Any) -> Any:
+    return _printable(value) if isinstance(value, str) else value
 
 
 def _plain(where: str, value: Any, problems: dict[str, str]) -> Any:
@@ -124,19 +129,25 @@ def _plain(where: str, value: Any, problems: dict[str, str]) -> Any:
             problems[where] = why
             return None
         case _Object(pairs=pairs):
+            if len(pairs) > KEYS_MAX:
+                problems[where] = _TOO_MANY
+                return None
             if len({name for name, _ in pairs}) < len(pairs):
                 problems[where] = "has a key more than once"
             return {_printable(name): _plain(where, inner, problems) for name, inner in pairs}
         case list():
             return [_plain(where, inner, problems) for inner in value]
         case str():
-            if _printable(value) != value:
+            shown = _printable(value)
+            if shown != value:
                 problems[where] = "has characters that are no text"
-            return _printable(value)
+            return shown
         case _:
             return value
 
 
 def _printable(text: str) -> str:
     """Lone surrogates can't be written anywhere again, and control characters forge lines of logs and terminals."""
-    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+    if text.isprintable():
+        return text
+    return text.translate({ord(char): "\N{REPLACEMENT CHARACTER}" for char in set(text) if not char.isprintable()})

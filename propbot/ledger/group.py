@@ -3,7 +3,8 @@
     BEGIN IMMEDIATE ─ SAVEPOINT, job, RELEASE (or ROLLBACK TO) for each ─ COMMIT ─ all are answered
 
 Runs in the worker's thread, which alone touches the connection. Errors are never raised here: they are the jobs'
-results (`outcome`), and whatever SQLite complains of becomes a LedgerError of its own for each job.
+results (`outcome`), and whatever SQLite complains of becomes a LedgerError of its own for each job; an OverflowError
+too, which is what sqlite3 says to an integer that no column holds.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ def _fail(jobs: Sequence[Job], error: BaseException) -> None:
 
 
 def _own(result: outcome.Outcome[Any]) -> outcome.Outcome[Any]:
-    if isinstance(result, outcome.Error) and isinstance(result.error, sqlite3.Error):
+    if isinstance(result, outcome.Error) and isinstance(result.error, sqlite3.Error | OverflowError):
         return outcome.Error(_as_ledger_error(result.error))
     return result
 

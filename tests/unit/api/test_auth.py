@@ -68,10 +68,51 @@ def test_an_empty_token_is_no_token():
 
 async def test_without_a_token_configured_everything_is_open(desk):
     app = make_api(desk, auth=Auth(None))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://propbot") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         assert (await client.get("/api/ui/state")).status_code == 200
         assert (await client.patch("/api/ui/control", json={"mode": "HOLD"})).status_code == 200
         assert "securitySchemes" not in (await client.get("/openapi.json")).json()["components"]
+
+
+HOSTS = {
+    "localhost": 200,
+    "LOCALHOST:8000": 200,
+    "127.0.0.1:8000": 200,
+    "[::1]": 200,
+    "[::1]:8000": 200,
+    "": 400,
+    "evil.example": 400,
+    "evil.example:8000": 400,
+    "localhost.evil.example": 400,
+    "evil.localhost": 400,
+    "127.0.0.1.evil.example": 400,
+    "127a0b0c1": 400,
+    "localhost:8000@evil.example": 400,
+    "::1": 400,
+}
+
+
+@pytest.mark.parametrize(("host", "status"), HOSTS.items())
+@pytest.mark.parametrize("path", ["/", "/api/ui/state", "/openapi.json"])
+async def test_without_a_token_only_a_loopback_host_is_answered(desk, path, host, status):
+    app = make_api(desk, auth=Auth(None))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
+        answer = await client.get(path, headers={"Host": host})
+        assert answer.status_code == status
+        if status == 400:
+            assert answer.json()["error"]["code"] == "bad_request"
+
+
+async def test_another_sites_name_for_this_address_changes_nothing(desk):
+    app = make_api(desk, auth=Auth(None))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://evil.example") as client:
+        answer = await client.patch("/api/ui/control", json={"mode": "HOLD"}, headers={"Origin": "http://evil.example"})
+    assert answer.status_code == 400
+    assert desk.heard == []
+
+
+async def test_with_a_token_any_host_is_answered(client):
+    assert (await client.get("/api/ui/state", headers={"Host": "propbot.example"})).status_code == 200
 
 
 def answer_to(auth, token, address="10.0.0.1"):

@@ -49,6 +49,7 @@ FAULTY_RESTS = [
     '{"mode": "HOLD", "x": ' + "[" * 30 + "]" * 30 + "}",
     '{"mode": "RUN", "mode": "HOLD"}',
     '{"mode": "HOLD", "mode": "RUN"}',
+    "{" + ", ".join(f'"k{n}": 1' for n in range(64)) + ', "mode": "HOLD"}',
 ]
 
 
@@ -136,9 +137,11 @@ async def test_every_bad_field_is_named_at_once(client):
         ("5", 422),
         ("NaN", 422),
         ('"HOLD"', 422),
-        ("[" * 30_000, 422),
-        ('{"a":' * 5_000 + "1" + "}" * 5_000, 422),
-        ('{"reason": "%s"}' % ("x" * 70_000), 413),
+        ("[" * 8_000, 422),
+        ("{" + '"a":[' * 1_600, 422),
+        ('{"a":' * 1_000 + "1" + "}" * 1_000, 422),
+        ('{"reason": "[[[', 400),
+        ('{"reason": "%s"}' % ("x" * 9_000), 413),
     ],
 )
 async def test_what_is_no_object_is_refused(client, desk, text, status):
@@ -148,11 +151,43 @@ async def test_what_is_no_object_is_refused(client, desk, text, status):
     assert desk.heard == []
 
 
-async def test_a_body_of_64_kib_is_still_read(client):
+async def test_a_body_of_8_kib_is_still_read(client):
     head = '{"safe_mode": true, "pair": "'
-    text = head + "x" * (64 * 1024 - len(head) - 2) + '"}'
+    text = head + "x" * (8 * 1024 - len(head) - 2) + '"}'
     assert (await patch_raw(client, text)).status_code == 200
     assert (await patch_raw(client, text + " ")).status_code == 413
+
+
+def keys(count):
+    return "{" + ",".join(f'"k{n}":1' for n in range(count)) + "}"
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        (keys(65), {"body": "has more than 64 keys"}),
+        (keys(800), {"body": "has more than 64 keys"}),
+        ('{"a": ' + keys(65) + "}", {"a": "has more than 64 keys"}),
+    ],
+)
+async def test_an_object_of_more_than_64_keys_is_refused(client, desk, text, named):
+    answer = await patch_raw(client, text)
+    assert answer.status_code == 422
+    assert named.items() <= answer.json()["error"]["fields"].items()
+    assert desk.heard == []
+
+
+async def test_an_error_names_20_fields_and_counts_the_others(client):
+    error = (await patch_raw(client, keys(64))).json()["error"]
+    assert list(error["fields"]) == [f"k{n}" for n in range(20)]
+    assert error["message"].endswith("k19: unknown field; and 44 more")
+
+
+async def test_the_reason_of_a_hold_among_too_many_keys_forges_no_log_line(client, held):
+    text = '{"mode": "HOLD", "reason": "a\\nb", ' + keys(64)[1:]
+    held.record = None
+    assert (await patch_raw(client, text)).json()["hold"] == "entered"
+    assert held.record.causes[0].reason == "a\N{REPLACEMENT CHARACTER}b"
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", ""])

@@ -79,6 +79,27 @@ async def test_event_filters_reach_the_ledger(client, desk):
     assert wanted.until_ns is not None
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "since=0001-01-01",
+        "until=9999-12-31T23:59:59Z",
+        "until=2262-04-12",
+        "since=1677-09-21",
+    ],
+)
+async def test_a_time_that_the_ledger_cannot_hold_is_named(client, desk, query):
+    answer = await client.get(f"/api/ui/events?{query}")
+    assert answer.status_code == 422
+    assert list(answer.json()["error"]["fields"]) == [query.partition("=")[0]]
+    assert desk.asked_events is None
+
+
+@pytest.mark.parametrize("query", ["since=1677-09-22", "until=2262-04-11"])
+async def test_the_outermost_times_are_taken(client, query):
+    assert (await client.get(f"/api/ui/events?{query}")).status_code == 200
+
+
 @pytest.mark.parametrize("query", ["since=yesterday", "until=", "kind=", "kind=%00", "level=" + "x" * 101])
 async def test_a_bad_event_filter_is_named(client, query):
     answer = await client.get(f"/api/ui/events?{query}")

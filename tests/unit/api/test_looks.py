@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from quart_schema.openapi import OpenAPIProvider
 
 from propbot.api import models
 from propbot.domain.status import Health
@@ -128,6 +129,14 @@ async def test_docs_load_nothing_from_elsewhere(nobody):
         assert answer.status_code == 200
         assert len(answer.content) > 10_000
     assert (await nobody.get("/docs/assets/..%2findex.html")).status_code in (401, 404)
+
+
+async def test_openapi_is_made_once(nobody, monkeypatch):
+    first = await nobody.get("/openapi.json")
+    monkeypatch.setattr(OpenAPIProvider, "schema", None)
+    again = await nobody.get("/openapi.json")
+    assert (again.status_code, again.content) == (200, first.content)
+    assert again.headers["Content-Type"] == "application/json"
 
 
 async def test_openapi_lists_every_path_with_its_shapes(nobody):

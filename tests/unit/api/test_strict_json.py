@@ -1,0 +1,54 @@
+"""Reading a body: the depth without walking characters, and the time that the worst bodies take."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from propbot.api.replies import ApiError
+from propbot.api.strict_json import _depth, read_body
+
+
+@pytest.mark.parametrize(
+    ("text", "depth"),
+    [
+        ("", 0),
+        ("1", 0),
+        ("{}", 1),
+        ('{"a": [1, {"b": []}], "c": {}}', 4),
+        ("]]][[", 0),
+        ('"[[["', 0),
+        ('"\\"[[["', 0),
+        ('["\\\\", [1]]', 2),
+        ('["\\\\\\"[", [1]]', 2),
+        ('["[[[', 1),
+        ('["[\\', 1),
+        ('["a\n\\\n[", []]', 2),
+    ],
+)
+def test_brackets_in_strings_are_no_depth(text, depth):
+    assert _depth(text) == depth
+
+
+WORST = [
+    "[" * 60_000,
+    '"' * 60_000,
+    '"' + "\\" * 60_000,
+    '{"a":"' + '\\"' * 30_000 + '"}',
+    '{"a":"' + "\x7f" * 60_000 + '"}',
+    "{" + ",".join(f'"{n}":1' for n in range(6_000)) + "}",
+    "{" + ",".join('"a":1' for n in range(10_000)) + "}",
+    '{"a":{' + ",".join(f'"{n}":1' for n in range(6_000)) + "}}",
+]
+
+
+@pytest.mark.parametrize("text", WORST)
+def test_the_worst_bodies_cost_little(text):
+    """Even several times as long as any that is let in; the quadratic search took seconds."""
+    began = time.process_time()
+    try:
+        read_body(text.encode())
+    except ApiError:
+        pass
+    assert time.process_time() - began < 0.2

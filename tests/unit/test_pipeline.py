@@ -179,6 +179,7 @@ async def desk() -> Desk:
     simulator = SimulatedExecutor(NoSimulation(), Blotter(_accounts(), clock, no_trace), market, clock)
     state = GateState(Mode.RUN, False, False, False, HoldExit.UNWIND, None, 5.0)
     made: list[Desk] = []
+    failed: list[int] = []
 
     def drained() -> None:
         made[0].drained += 1
@@ -186,7 +187,7 @@ async def desk() -> Desk:
     pipeline = Pipeline(
         "BTCUSDT", (UM, SPOT), market, MovingBasis(120, 30), RULES, LIMITS, executor, simulator,  # type: ignore[arg-type]
         lambda: made[0].state, lambda venue: made[0].unusable.get(venue), lambda simulating: made[0].free,
-        lambda stuck: made[0].stuck.append(stuck), drained, clock, Ids(clock, random.Random(1)), no_trace,
+        lambda stuck: made[0].stuck.append(stuck), drained, failed.append, clock, Ids(clock, random.Random(1)), no_trace,
     )  # fmt: skip
     made.append(Desk(pipeline, executor, market, clock, state))
     made[0].equal()

@@ -187,7 +187,8 @@ async def desk() -> Desk:
     pipeline = Pipeline(
         "BTCUSDT", (UM, SPOT), market, MovingBasis(120, 30), RULES, LIMITS, executor, simulator,  # type: ignore[arg-type]
         lambda: made[0].state, lambda venue: made[0].unusable.get(venue), lambda simulating: made[0].free,
-        lambda stuck: made[0].stuck.append(stuck), drained, failed.append, clock, Ids(clock, random.Random(1)), no_trace,
+        lambda stuck: made[0].stuck.append(stuck), drained, failed.append, clock, Ids(clock, random.Random(1)),
+        no_trace,
     )  # fmt: skip
     made.append(Desk(pipeline, executor, market, clock, state))
     made[0].equal()

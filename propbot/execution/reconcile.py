@@ -16,7 +16,7 @@ import trio
 from attrs import define, field, frozen
 
 from propbot.domain.clock import Clock
-from propbot.domain.errors import VenueError
+from propbot.domain.errors import LedgerError, VenueError
 from propbot.domain.instruments import Instrument, Kind, VenueId
 from propbot.domain.money import ZERO, amount_text
 from propbot.domain.orders import Balance, Fill, OrderReport
@@ -139,6 +139,8 @@ class Reconciler:
             balances = await gateway.balances()
         except VenueError as error:
             return ReconResult(venue, Verdict.UNREACHABLE, detail=str(error))
+        except LedgerError as error:  # the disk fails for a while: that must not end reconciliation for good
+            return ReconResult(venue, Verdict.UNREACHABLE, detail=f"our side can't be read: {error}")
         moved = self.blotter.activity != before or any(not o.presumed_dead for o in self.blotter.in_flight(venue))
         self.blotter.observe_fills(trades)  # also while orders are under way: it may be their fills that are missing
         if moved or not self.books_idle():

@@ -9,7 +9,7 @@ import pytest
 import trio
 from attrs import evolve
 
-from propbot.domain.errors import OutcomeUnknown, VenueRetry
+from propbot.domain.errors import LedgerError, OutcomeUnknown, VenueRetry
 from propbot.domain.instruments import BINANCE_SPOT, BINANCE_UM
 from propbot.domain.orders import OrderReport, OrderState, Side
 from propbot.execution.reconcile import CENT_OF_A_SATOSHI, ReconResult, Verdict
@@ -141,6 +141,22 @@ async def test_a_venue_that_does_not_answer_is_unreachable_and_says_why(rig: Rig
     assert (result.verdict, result.detail) == (Verdict.UNREACHABLE, "binance-um: connection refused")
     state = rig.reconciler.state[BINANCE_UM]
     assert (state.agreed_in_a_row, state.differed_in_a_row) == (0, 0)
+
+
+async def test_a_ledger_that_cannot_be_read_proves_nothing_and_ends_nothing(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, autojump_clock: Any
+) -> None:
+    async def fail(*_: object) -> None:
+        raise LedgerError("disk I/O error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rig.ledger, "last_trade_id", fail)
+        rig.nursery.start_soon(rig.reconciler.run)
+        await trio.sleep(5)
+        assert {result.verdict for result in rig.recon_results} == {Verdict.UNREACHABLE}
+        assert "disk I/O error" in rig.recon_results[0].detail
+    await trio.sleep(5)
+    assert rig.recon_results[-1].verdict is Verdict.AGREES
 
 
 async def test_an_unreachable_moment_between_two_differences_does_not_forget_the_first(

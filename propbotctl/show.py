@@ -84,7 +84,9 @@ def show_state(state: Mapping[str, Any]) -> None:
     line(f"mode={state['mode']} safe_mode={word(state['safe_mode'])} dry_run={word(state['dry_run'])}")
     loop = state["loop"]
     line(f"loop {loop['pair']} on {', '.join(loop['venues'])}: {loop['why_not'] or 'trading'}")
-    line("pnl " + " ".join(f"{name}={money(value)}" for name, value in state["pnl"].items()))
+    pnl = [f"{name}={money(value)}" for name, value in state["pnl"].items()]
+    line("pnl " + " ".join(pnl[:3]))
+    line("    " + " ".join(pnl[3:]))
     for reason in state["risk_reasons"]:
         line(f"risk {reason['code']}: {reason['message']}")
     rows = [_venue_row(name, venue) for name, venue in state["venues"].items()]

@@ -29,6 +29,9 @@ from propbot.kit.trace import Trace
 CENT_OF_A_SATOSHI = Decimal("1e-8")
 """Venues keep eight digits; each fill may be rounded by one of them."""
 
+TOLERANCE_MAX = Decimal("1e-5")
+"""However many fills there were: a lot step of spot is a difference."""
+
 
 class Verdict(StrEnum):
     AGREES = "agrees"
@@ -195,7 +198,7 @@ class Reconciler:
         if instrument.kind is Kind.SPOT:
             changes[instrument.base] = account.qty
         held = {balance.asset: balance.total for balance in balances}
-        tolerance = CENT_OF_A_SATOSHI * (1 + self.blotter.fill_counts.get(instrument.venue, 0))
+        tolerance = min(CENT_OF_A_SATOSHI * (1 + self.blotter.fill_counts.get(instrument.venue, 0)), TOLERANCE_MAX)
         found: list[str] = []
         for asset, change in changes.items():
             booked = self.baselines.get((instrument.venue, asset), ZERO) + change

@@ -45,7 +45,7 @@ class ReconGuard:
             metrics[f"{venue}.verdict"] = None if seen is None else seen.verdict
             metrics[f"{venue}.agreed_age_s"] = None if seen is None or seen.age_s is None else round(seen.age_s, 1)
         trip = None
-        if any(s is not None and s.differed_in_a_row >= 2 for s in venues.values()):
+        if differing and any(s is not None and s.differed_in_a_row >= 2 for s in venues.values()):
             trip = "; ".join(differing)
         elif unproved:
             trip = f"ledger and venue not compared for more than {AGREED_AGE_S_MAX:g} s: {', '.join(unproved)}"

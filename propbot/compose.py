@@ -98,7 +98,7 @@ def _other_process(settings: Settings, path: Path) -> Composed:
         access = HostAccess.from_json(path.read_text())
     except (OSError, ValueError) as error:
         raise SettingsError([f"PAPER_VENUES={path}: {error}"]) from None
-    configs = _paper_configs(settings, access)
+    configs = paper_configs(settings, access)
     seams = _seams(settings, SystemClock(), _trusting(access.ca_file))
     return Composed(_service_config(settings, configs), seams, None, f"served by another process ({path})")
 
@@ -125,7 +125,7 @@ async def _embedded(settings: Settings) -> AsyncIterator[Composed]:
         seams = _seams(settings, clock, _trusting(access.ca_file))
         words = "synthetic" if not isinstance(settings.paper.market, RecordingMarket) else "recorded"
         yield Composed(
-            _service_config(settings, _paper_configs(settings, access)), seams, access.ended,
+            _service_config(settings, paper_configs(settings, access)), seams, access.ended,
             f"embedded, {words} market",
         )
         nursery.cancel_scope.cancel()
@@ -138,7 +138,8 @@ def _leave_access(path: Path, access: HostAccess) -> None:
         file.write(access.to_json() + "\n")
 
 
-def _paper_configs(settings: Settings, access: HostAccess) -> dict[VenueId, VenueConfig]:
+def paper_configs(settings: Settings, access: HostAccess) -> dict[VenueId, VenueConfig]:
+    """The loop venues as `access` reaches them. SettingsError for one that is not served there."""
     configs: dict[VenueId, VenueConfig] = {}
     for venue in settings.trading.venues:
         if venue not in access.venues:

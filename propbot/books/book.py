@@ -17,7 +17,7 @@ one, it is the top, and levels as good or better are skipped. So bid and ask alw
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from math import inf, nan
 
@@ -31,6 +31,10 @@ from propbot.domain.orders import Side
 
 RECENT_DIFFS = 600
 """Diffs kept to bridge a snapshot: half a minute of the busiest stream. A snapshot that took longer is too old."""
+
+TopSeen = Callable[[VenueId, str, int, str | None, str | None], None]
+"""(venue, `depth` or `ticker`, update id, bid, ask): what that source alone says is best, in the venue's own text; None
+for an empty side."""
 
 
 @frozen
@@ -68,6 +72,8 @@ class OrderBook:
         self.last_frame_mono_s: float | None = None
         self.venue_lag_ms: float | None = None
         """Venue's clock at arrival minus the frame's own time; None until a frame carried one."""
+        self.on_top: TopSeen | None = None
+        """Hears of every frame that carries prices; for traces."""
         self._bids, self._asks = Ladder(1), Ladder(-1)
         self._best_bid_qty = self._best_ask_qty = 0.0
         self._chained = False
@@ -211,6 +217,8 @@ class OrderBook:
         return (ticker.ask, ticker.ask_qty) if taker is Side.BUY else (ticker.bid, ticker.bid_qty)
 
     def _apply_ticker(self, ticker: TopOfBook) -> None:
+        if self.on_top is not None:
+            self.on_top(self.venue, "ticker", ticker.update_id, ticker.bid, ticker.ask)
         if self._ticker is not None and ticker.update_id <= self._ticker.update_id:
             return
         try:
@@ -251,6 +259,7 @@ class OrderBook:
             return
         if self._put_levels(self._bids, self._asks, diff):
             self._depth_id = diff.last_id
+            self._tell_depth(diff, self._bids, self._asks)
             self._refresh()
             if self._snapshot is not None and self._snapshot.last_id <= diff.last_id:
                 self.check_against(self._snapshot)
@@ -263,7 +272,7 @@ class OrderBook:
         self._snapshot = None
         if snapshot.last_id < _base_id(recent[0]):
             return
-        rebuilt = self._rebuild(snapshot)
+        rebuilt = self._rebuild(snapshot, self._tell_depth)
         if rebuilt is None:
             return
         self._bids, self._asks = rebuilt
@@ -271,17 +280,28 @@ class OrderBook:
         self._chained = True
         self._refresh()
 
-    def _rebuild(self, snapshot: DepthSnapshot) -> tuple[Ladder, Ladder] | None:
-        """Both sides after the newest diff, from `snapshot` and the diffs after it; None if it is malformed."""
+    def _rebuild(
+        self, snapshot: DepthSnapshot, tell: Callable[[DepthDiff, Ladder, Ladder], None] | None = None
+    ) -> tuple[Ladder, Ladder] | None:
+        """Both sides after the newest diff, from `snapshot` and the diffs after it; None if it is malformed. `tell`
+        hears of both sides after each diff."""
         try:
             bids, asks = Ladder(1, snapshot.bids), Ladder(-1, snapshot.asks)
         except ValueError:
             self.malformed += 1
             return None
         for diff in self._recent:
-            if diff.last_id > snapshot.last_id and not self._put_levels(bids, asks, diff):
+            if diff.last_id <= snapshot.last_id:
+                continue
+            if not self._put_levels(bids, asks, diff):
                 return None
+            if tell is not None:
+                tell(diff, bids, asks)
         return bids, asks
+
+    def _tell_depth(self, diff: DepthDiff, bids: Ladder, asks: Ladder) -> None:
+        if self.on_top is not None:
+            self.on_top(self.venue, "depth", diff.last_id, bids.best_text, asks.best_text)
 
     def _put_levels(self, bids: Ladder, asks: Ladder, diff: DepthDiff) -> bool:
         """False if `diff` can't be read: then it is a hole in the row, and the row begins after it."""

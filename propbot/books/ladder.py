@@ -64,6 +64,11 @@ class Ladder:
             return self.keys[-1] * self.sign
         return 0.0 if self.sign > 0 else inf
 
+    @property
+    def best_text(self) -> str | None:
+        """`best` as the venue wrote it; None without levels."""
+        return self.levels[self.keys[-1]][0] if self.keys else None
+
     def walk(self, top: PriceLevel | None = None) -> Iterator[PriceLevel]:
         """Levels from best to worst. With `top`, it comes first, and what is as good or better is skipped."""
         keys, levels = self.keys, self.levels

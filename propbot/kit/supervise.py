@@ -45,6 +45,12 @@ def leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
     return found
 
 
+def sole_error(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The one error in a group of groups; the group itself where there are several, so that none is lost."""
+    found = leaves(group)
+    return found[0] if len(found) == 1 else group
+
+
 async def run_restarting(
     name: str,
     session: Callable[[Backoff], Awaitable[None]],

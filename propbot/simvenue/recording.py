@@ -21,7 +21,7 @@ from pathlib import Path
 
 import msgspec
 import trio
-from attrs import frozen
+from attrs import define, frozen
 
 from propbot.domain.errors import RecordingError
 from propbot.domain.instruments import VenueId
@@ -100,12 +100,21 @@ class _Head:
     """Event time minus receive time, as often as it was there."""
 
 
-def _read_lines(venue: VenueId, path: Path) -> Iterator[_Line]:
+@define(eq=False)
+class _Reading:
+    """How far a file has been read, in its own (compressed) bytes."""
+
+    path: Path
+    bytes_read: int = 0
+
+
+def _read_lines(venue: VenueId, reading: _Reading) -> Iterator[_Line]:
     """Line by line; `RecordingError` for a file that is damaged, cut off, malformed or out of order."""
-    number, last_ns = 0, 0
+    path, number, last_ns = reading.path, 0, 0
     try:
-        with gzip.open(path, "rb") as file:
+        with open(path, "rb") as packed, gzip.open(packed, "rb") as file:
             for raw in file:
+                reading.bytes_read = packed.tell()
                 number += 1
                 stamp, _, text = raw.rstrip(b"\r\n").partition(b" ")
                 if not stamp.isdigit() or not text:
@@ -122,7 +131,7 @@ def _read_lines(venue: VenueId, path: Path) -> Iterator[_Line]:
 def _read_head(venue: VenueId, path: Path) -> _Head:
     symbol, first_ns, snapshot = "", 0, None
     clock_ns: list[int] = []
-    for line in _read_lines(venue, path):
+    for line in _read_lines(venue, _Reading(path)):
         first_ns = first_ns or line.receive_ns
         try:
             if line.is_snapshot:
@@ -182,7 +191,8 @@ class RecordedMarket:
     """A `MarketSource` over recordings; `run` returns at their end."""
 
     def __init__(self, paths: Mapping[VenueId, Path], heads: Mapping[VenueId, _Head], speed: float) -> None:
-        self._paths = dict(paths)
+        self._files = {venue: _Reading(path) for venue, path in paths.items()}
+        self._bytes = sum(path.stat().st_size for path in paths.values())
         self._speed = speed
         self._snapshots = {(venue, head.symbol): head.snapshot for venue, head in heads.items()}
         self._first_ns = min(head.first_ns for head in heads.values())
@@ -195,6 +205,16 @@ class RecordedMarket:
     def snapshots(self) -> Mapping[tuple[VenueId, str], DepthSnapshot]:
         return self._snapshots
 
+    @property
+    def played_s(self) -> float:
+        """Recorded time that has been published so far."""
+        return (self._position_ns - self._first_ns) / 1e9
+
+    @property
+    def share_read(self) -> float:
+        """Of the files' bytes, 0 to 1."""
+        return sum(reading.bytes_read for reading in self._files.values()) / self._bytes
+
     def wall_ns(self) -> int:
         """The replay position as the venues' time; goes on after the end, but for a replay at unbounded speed."""
         if self._started_s is None or self._speed == math.inf:
@@ -205,7 +225,7 @@ class RecordedMarket:
     async def run(self, publish: Callable[[MarketFrame], None]) -> None:
         """Publish every frame, in order of receive time; `RecordingError` where a file goes wrong."""
         self._started_s = start_s = trio.current_time()
-        files = [_read_lines(venue, path) for venue, path in self._paths.items()]
+        files = [_read_lines(venue, reading) for venue, reading in self._files.items()]
         for line in heapq.merge(*files, key=lambda line: line.receive_ns):
             if line.is_snapshot:
                 continue

@@ -1,0 +1,190 @@
+"""`propbot replay`: options → settings → a run in virtual time → the outputs of DESIGN section 5.
+
+Environment, `.env` and stored state play no part: a replay is what its files and its `--set` make it. It runs in a
+folder of its own, and what is to be kept of that goes to the report's folder at the end.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+
+import trio
+from attrs import evolve, frozen
+
+from propbot.domain.errors import SettingsError
+from propbot.domain.instruments import VenueId
+from propbot.kit.supervise import sole_error
+from propbot.kit.virtual import jumping_clock, repeatable_scheduling
+from propbot.replay.market import Pace, ReplayedMarket
+from propbot.replay.result import AtEnd, Counted, ReplayResult
+from propbot.replay.trace import open_replay_trace
+from propbot.replay.world import ReplayPlan, run_replay
+from propbot.settings import Settings, load_settings
+from propbot.settings_groups import known_names
+from propbot.settings_values import variable_part
+from propbot.simvenue.recording import RecordedMarket, open_recording
+
+LEDGER, VENUE_STORE, TRACE, REPORT = "ledger.db", "simvenue.db", "trace.jsonl", "report.html"
+KEPT = (LEDGER, VENUE_STORE, TRACE)
+WARMUP_S = "30"
+"""A replay begins as a stranger to its market, as a start elsewhere than in paper does (DESIGN section 6)."""
+
+OURS_TO_SET: Mapping[str, str] = {
+    "PROFILE": "a replay is always paper",
+    "PAPER_MARKET": "name recordings with --market",
+    "PAPER_SPEED": "use --speed",
+    "PAPER_VENUES": "a replay serves its own venues",
+    "LOOP_PAIR": "use --pair",
+    "LOOP_VENUES": "the loop's venues are those of --market",
+    "DATA_DIR": "use --report to keep what a replay leaves",
+    "PROPBOT_CRASH_AT": "a replay is not killed",
+}
+WITHOUT_MEANING = ("API_", "TELEGRAM_", "TRUSTED_PROXY")
+
+
+@frozen
+class ReplayOptions:
+    files: Mapping[VenueId, Path]
+    pair: str | None
+    """None: the one that the recordings are of."""
+    speed: float | None
+    """Market seconds a second; None: as fast as it goes."""
+    given: Mapping[str, str]
+    """`--set NAME=VALUE`."""
+    report: Path | None
+
+
+def replay(options: ReplayOptions, tell: Callable[[float, float], None]) -> ReplayResult:
+    """Run it; blocks until it is over. `tell` hears of progress: (share of the files, market seconds).
+
+    SettingsError for options and settings, RecordingError for files, OSError for a folder that can't be used.
+    """
+    if options.report is not None:
+        check_report_folder(options.report)
+    recorded = open_recording(options.files)
+    settings = replay_settings(options, recorded)
+    with _working_folder(options.report) as folder:
+        result = _run(options, recorded, evolve(settings, house=settings.house.model_copy(
+            update={"data_dir": folder})), tell)
+        if options.report is not None:
+            for name in KEPT:
+                os.replace(folder / name, options.report / name)
+    return result
+
+
+def _run(
+    options: ReplayOptions, recorded: RecordedMarket, settings: Settings, tell: Callable[[float, float], None]
+) -> ReplayResult:
+    folder = settings.house.data_dir
+    began_s = time.perf_counter()
+    pace = (lambda market_s: None) if options.speed is None else Pace(options.speed).keep
+    market = ReplayedMarket(recorded, pace, tell)
+    with open_replay_trace(folder / TRACE) as trace:
+        at_end = _run_virtual(partial(run_replay, ReplayPlan(settings, trace), market))
+        sha256 = trace.sha256()
+    wall_s = time.perf_counter() - began_s
+    return ReplayResult(
+        market.frames, recorded.played_s, wall_s, at_end, Counted.in_ledger(folder / LEDGER), sha256
+    )
+
+
+def _run_virtual(task: Callable[[], object]) -> AtEnd:
+    with repeatable_scheduling():
+        try:
+            at_end: AtEnd = trio.run(task, clock=jumping_clock())
+        except BaseExceptionGroup as group:
+            raise sole_error(group) from group
+    return at_end
+
+
+def replay_settings(options: ReplayOptions, recorded: RecordedMarket) -> Settings:
+    """The settings that `--set` makes; SettingsError names every problem."""
+    problems = [
+        f"--set {name}: {why}" for name, why in OURS_TO_SET.items() if name in options.given
+    ]
+    problems += [
+        f"--set {name}: has no meaning in a replay, which talks to nobody"
+        for name in options.given if name.startswith(WITHOUT_MEANING)
+    ]
+    problems += [f"--set {name}: there is no such setting" for name in options.given if not _known(name)]
+    pair = _pair(options, recorded, problems)
+    given = {name: value for name, value in options.given.items() if name not in OURS_TO_SET}
+    venues = ",".join(options.files)
+    try:
+        settings = load_settings(
+            {"BASIS_WARMUP_SEC": WARMUP_S, **given, "LOOP_PAIR": pair, "LOOP_VENUES": venues}, None
+        )
+    except SettingsError as error:
+        raise SettingsError([*problems, *error.problems]) from None
+    if problems:
+        raise SettingsError(problems)
+    return settings
+
+
+def _known(name: str) -> bool:
+    fixed, _, part = name.partition("__")
+    return name in known_names() or bool(part and variable_part(name, fixed))
+
+
+def _pair(options: ReplayOptions, recorded: RecordedMarket, problems: list[str]) -> str:
+    recorded_as = {venue: symbol for venue, symbol in recorded.snapshots}
+    pair = options.pair or next(iter(recorded_as.values()))
+    problems += [
+        f"--market {venue}={options.files[venue]}: is of {symbol}, not of {pair}"
+        for venue, symbol in recorded_as.items() if symbol != pair
+    ]
+    return pair
+
+
+def check_report_folder(folder: Path) -> None:
+    """Made where there is none. SettingsError for a data directory: its ledger is not ours to replace."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("runtime_state.json", "instance.lock"):
+        if (folder / name).exists():
+            raise SettingsError(
+                [f"--report {folder}: is a data directory (it has {name}); a report would replace its ledger"]
+            )
+
+
+@contextmanager
+def _working_folder(report: Path | None) -> Iterator[Path]:
+    """Beside what is kept, so that keeping it is a rename."""
+    path = Path(tempfile.mkdtemp(prefix=".propbot-replay-", dir=report))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def parse_markets(texts: Sequence[str], known: Sequence[VenueId]) -> dict[VenueId, Path]:
+    """`VENUE=FILE` each, each venue once; ValueError says which is wrong and what is accepted."""
+    files: dict[VenueId, Path] = {}
+    for text in texts:
+        name, _, path = text.partition("=")
+        venue = next((each for each in known if each == name), None)
+        if venue is None or not path:
+            raise ValueError(f"{text}: accepted: VENUE=FILE with VENUE one of {', '.join(known)}")
+        if venue in files:
+            raise ValueError(f"{text}: {venue} was named before")
+        files[venue] = Path(path)
+    return files
+
+
+def parse_settings(texts: Sequence[str]) -> dict[str, str]:
+    """`NAME=VALUE` each, each name once; ValueError says which is wrong."""
+    given: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise ValueError(f"{text}: accepted: NAME=VALUE")
+        if name in given:
+            raise ValueError(f"{text}: {name} was set before")
+        given[name] = value
+    return given

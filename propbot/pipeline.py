@@ -33,7 +33,7 @@ from propbot.execution.blotter import Blotter
 from propbot.execution.executor import Executor, Stuck
 from propbot.execution.simulation import SimulatedExecutor
 from propbot.kit.ids import Ids
-from propbot.kit.trace import Trace
+from propbot.kit.trace import Trace, no_trace
 from propbot.market import TradingMarket
 from propbot.risk.limits import Approved, Holdings, Limits, Refused, check_intent
 from propbot.spread.edge import Costs, Edge, Prices, compute_edge
@@ -345,6 +345,7 @@ class Pipeline:
                 return False
             case Approved():
                 self.refusals = ()
+        self._trace_decision(intent, lot)
         trader = self.simulator if self.simulating else self.executor
         stuck = await trader.carry_out(verdict.intent, lot)
         if stuck is not None:
@@ -353,6 +354,26 @@ class Pipeline:
         succeeded = (after is not None and after.state is LotState.OPEN) if purpose is Purpose.OPEN else after is None
         self._failed_in_a_row = 0 if succeeded else self._failed_in_a_row + 1
         return True
+
+    def _trace_decision(self, intent: Intent, lot: Lot) -> None:
+        """What was expected, so that what came of it can be held against it."""
+        if self.trace is no_trace:
+            return
+        walks = [self.market.books[leg.venue].walk(leg.side, leg.qty) for leg in intent.legs]
+        self.trace(
+            "decision", intent_id=intent.id, lot_id=lot.id, purpose=str(intent.purpose),
+            edge_bps=None if intent.edge_bps is None else amount_text(intent.edge_bps.quantize(KEPT_BPS)),
+            exit_reason=lot.exit_reason,
+            legs=[
+                {
+                    "client_order_id": leg.client_order_id, "venue": leg.venue, "side": str(leg.side),
+                    "qty": amount_text(leg.qty),
+                    "limit": None if leg.limit_price is None else amount_text(leg.limit_price),
+                    "expected_price": None if walk is None else amount_text(walk.avg_price),
+                }
+                for leg, walk in zip(intent.legs, walks, strict=True)
+            ],
+        )
 
     def _leg(self, venue: VenueId, side: Side, purpose: Purpose, qty: Decimal) -> OrderRequest | None:
         limit = self.market.walk_limit(venue, side, qty, self.rules.max_slippage_bps)

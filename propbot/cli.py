@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 import click
+import msgspec
 import structlog
 import trio
 
@@ -24,6 +25,8 @@ from propbot.domain.errors import DataDirectoryBusy, PropBotError, SettingsError
 from propbot.kit.crash import CRASH_POINTS
 from propbot.kit.disk import hold_directory
 from propbot.kit.supervise import describe, leaves
+from propbot.replay.command import ReplayOptions, parse_markets, parse_settings, parse_speed, replay
+from propbot.replay.show import show_result, showing_progress
 from propbot.serve import ApiServer
 from propbot.service import Service
 from propbot.settings import Settings, load_settings
@@ -75,6 +78,46 @@ def venues(
         ),
         data_dir,
     )
+
+
+@main.command("replay")
+@click.option(
+    "--market", "markets", multiple=True, required=True, metavar="VENUE=FILE",
+    help="A recording and the venue that plays it; once for each venue.",
+)
+@click.option("--pair", help="The pair to trade, such as BTCUSDT.  [default: what the recordings are of]")
+@click.option("--speed", default="max", show_default=True, help="Market seconds a second: max, or a number such as 20.")
+@click.option(
+    "--set", "assigned", multiple=True, metavar="NAME=VALUE",
+    help="A setting. Nothing else counts: no environment, no .env, no stored state.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object and nothing else.")
+@click.option(
+    "--report", type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for ledger.db, simvenue.db, trace.jsonl and report.html.",
+)
+def replay_command(
+    markets: tuple[str, ...], pair: str | None, speed: str, assigned: tuple[str, ...], as_json: bool,
+    report: Path | None,
+) -> None:
+    """Run the whole service over recordings, in virtual time. Exit 1 with file and line on a bad recording."""
+    try:
+        options = ReplayOptions(
+            parse_markets(markets, TRADABLE_VENUES), pair, parse_speed(speed), parse_settings(assigned), report
+        )
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    _set_up_logging("console", "CRITICAL")
+    try:
+        with showing_progress() as tell:
+            result = replay(options, tell)
+    except (PropBotError, OSError) as error:
+        _exit_on(_problems_of(error))
+        raise  # unreachable: there is at least one problem
+    if as_json:
+        click.echo(msgspec.json.encode(result.to_json()).decode())
+    else:
+        show_result(result, report)
 
 
 @main.command()

@@ -21,12 +21,12 @@ def repeatable_scheduling(seed: int = SCHEDULING_SEED) -> Iterator[None]:
     public way to stop that; its own tests use this one."""
     before = trio_run._ALLOW_DETERMINISTIC_SCHEDULING
     state = trio_run._r.getstate()
-    trio_run._ALLOW_DETERMINISTIC_SCHEDULING = True
+    trio_run._ALLOW_DETERMINISTIC_SCHEDULING = True  # type: ignore[misc]  # final, but for Trio's own tests
     trio_run._r.seed(seed)
     try:
         yield
     finally:
-        trio_run._ALLOW_DETERMINISTIC_SCHEDULING = before
+        trio_run._ALLOW_DETERMINISTIC_SCHEDULING = before  # type: ignore[misc]
         trio_run._r.setstate(state)
 
 

@@ -6,11 +6,12 @@ folder of its own, and what is to be kept of that goes to the report's folder at
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,7 @@ from propbot.replay.world import ReplayPlan, run_replay
 from propbot.settings import Settings, load_settings
 from propbot.settings_groups import known_names
 from propbot.settings_values import variable_part
+from propbot.simvenue.instruments import INSTRUMENTS
 from propbot.simvenue.recording import RecordedMarket, open_recording
 
 LEDGER, VENUE_STORE, TRACE, REPORT = "ledger.db", "simvenue.db", "trace.jsonl", "report.html"
@@ -71,8 +73,8 @@ def replay(options: ReplayOptions, tell: Callable[[float, float], None]) -> Repl
     recorded = open_recording(options.files)
     settings = replay_settings(options, recorded)
     with _working_folder(options.report) as folder:
-        result = _run(options, recorded, evolve(settings, house=settings.house.model_copy(
-            update={"data_dir": folder})), tell)
+        house = settings.house.model_copy(update={"data_dir": folder})
+        result = _run(options, recorded, evolve(settings, house=house), tell)
         if options.report is not None:
             for name in KEPT:
                 os.replace(folder / name, options.report / name)
@@ -95,10 +97,10 @@ def _run(
     )
 
 
-def _run_virtual(task: Callable[[], object]) -> AtEnd:
+def _run_virtual(task: Callable[[], Awaitable[AtEnd]]) -> AtEnd:
     with repeatable_scheduling():
         try:
-            at_end: AtEnd = trio.run(task, clock=jumping_clock())
+            at_end = trio.run(task, clock=jumping_clock())
         except BaseExceptionGroup as group:
             raise sole_error(group) from group
     return at_end
@@ -116,11 +118,9 @@ def replay_settings(options: ReplayOptions, recorded: RecordedMarket) -> Setting
     problems += [f"--set {name}: there is no such setting" for name in options.given if not _known(name)]
     pair = _pair(options, recorded, problems)
     given = {name: value for name, value in options.given.items() if name not in OURS_TO_SET}
-    venues = ",".join(options.files)
+    loop = {"LOOP_VENUES": ",".join(options.files), **({} if pair is None else {"LOOP_PAIR": pair})}
     try:
-        settings = load_settings(
-            {"BASIS_WARMUP_SEC": WARMUP_S, **given, "LOOP_PAIR": pair, "LOOP_VENUES": venues}, None
-        )
+        settings = load_settings({"BASIS_WARMUP_SEC": WARMUP_S, **given, **loop}, None)
     except SettingsError as error:
         raise SettingsError([*problems, *error.problems]) from None
     if problems:
@@ -133,14 +133,20 @@ def _known(name: str) -> bool:
     return name in known_names() or bool(part and variable_part(name, fixed))
 
 
-def _pair(options: ReplayOptions, recorded: RecordedMarket, problems: list[str]) -> str:
-    recorded_as = {venue: symbol for venue, symbol in recorded.snapshots}
-    pair = options.pair or next(iter(recorded_as.values()))
-    problems += [
-        f"--market {venue}={options.files[venue]}: is of {symbol}, not of {pair}"
-        for venue, symbol in recorded_as.items() if symbol != pair
-    ]
-    return pair
+def _pair(options: ReplayOptions, recorded: RecordedMarket, problems: list[str]) -> str | None:
+    """None where the recordings don't fit together."""
+    symbols = dict(recorded.snapshots.keys())
+    pair = options.pair or next(iter(symbols.values()))
+    found = []
+    for venue, symbol in symbols.items():
+        listed = [instrument.symbol for instrument in INSTRUMENTS[venue]]
+        where = f"--market {venue}={options.files[venue]}: is of {symbol}"
+        if symbol not in listed:
+            found.append(f"{where}; the venue lists {', '.join(listed)}")
+        elif symbol != pair:
+            found.append(f"{where}, not of {pair}")
+    problems += found
+    return None if found else pair
 
 
 def check_report_folder(folder: Path) -> None:
@@ -170,11 +176,24 @@ def parse_markets(texts: Sequence[str], known: Sequence[VenueId]) -> dict[VenueI
         name, _, path = text.partition("=")
         venue = next((each for each in known if each == name), None)
         if venue is None or not path:
-            raise ValueError(f"{text}: accepted: VENUE=FILE with VENUE one of {', '.join(known)}")
+            raise ValueError(f"--market {text}: accepted: VENUE=FILE with VENUE one of {', '.join(known)}")
         if venue in files:
-            raise ValueError(f"{text}: {venue} was named before")
+            raise ValueError(f"--market {text}: {venue} was named before")
         files[venue] = Path(path)
     return files
+
+
+def parse_speed(text: str) -> float | None:
+    """None for `max`; ValueError says what is accepted."""
+    if text == "max":
+        return None
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = math.nan
+    if not 0.01 <= speed <= 100_000:
+        raise ValueError(f"--speed {text}: accepted: max, or market seconds a second from 0.01 to 100000")
+    return speed
 
 
 def parse_settings(texts: Sequence[str]) -> dict[str, str]:
@@ -183,8 +202,8 @@ def parse_settings(texts: Sequence[str]) -> dict[str, str]:
     for text in texts:
         name, equals, value = text.partition("=")
         if not name or not equals:
-            raise ValueError(f"{text}: accepted: NAME=VALUE")
+            raise ValueError(f"--set {text}: accepted: NAME=VALUE")
         if name in given:
-            raise ValueError(f"{text}: {name} was set before")
+            raise ValueError(f"--set {text}: {name} was set before")
         given[name] = value
     return given

@@ -1,4 +1,4 @@
-"""A recording as a replay plays it: it waits until somebody listens, keeps a pace if asked to, and tells how far it is."""
+"""A recording as a replay plays it: it waits until somebody listens, keeps a pace if asked to, tells how far it is."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from attrs import define, field, frozen
 
 from propbot.domain.instruments import VenueId
 from propbot.domain.market import DepthSnapshot
-from propbot.simvenue.records import MarketFrame
 from propbot.simvenue.recording import RecordedMarket
+from propbot.simvenue.records import MarketFrame
 
 PROGRESS_EVERY_FRAMES = 500
 

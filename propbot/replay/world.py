@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import random
 from functools import partial
-from pathlib import Path
 
 import trio
 from attrs import frozen
@@ -15,7 +14,8 @@ from attrs import frozen
 from propbot.app import Stop, run_service
 from propbot.compose import paper_configs, paper_fees
 from propbot.control.desk import ServiceDesk
-from propbot.domain.errors import RecordingError
+from propbot.domain.errors import SettingsError
+from propbot.domain.instruments import VenueId
 from propbot.domain.mode import Mode
 from propbot.kit.clock import OffsetClock
 from propbot.kit.crash import CrashPoints
@@ -44,7 +44,10 @@ class ReplayPlan:
 
 
 async def run_replay(plan: ReplayPlan, market: ReplayedMarket) -> AtEnd:
-    """Play `market` to its end, wind down, stop in order. RecordingError where a file goes wrong."""
+    """Play `market` to its end, wind down, stop in order.
+
+    RecordingError where a file goes wrong, SettingsError where the settings keep the service from ever beginning.
+    """
     settings, data_dir = plan.settings, plan.settings.house.data_dir
     network = MemoryNetwork()
     host = HostConfig(
@@ -91,12 +94,12 @@ async def _wait_ready(service: Service) -> None:
     """Until both feeds listen and ledger and venues agree, so that no recorded frame is missed."""
     with trio.move_on_after(BEGIN_S_MAX):
         while not all(_is_ready(service, venue) for venue in service.venues):
-            await trio.sleep(0.001)
+            await service.news.wait_change()
         return
-    raise RecordingError(f"the service did not get ready for the replay: {service.why_not()}")
+    raise SettingsError([f"the service did not get ready within {BEGIN_S_MAX:g} s of market: {service.why_not()}"])
 
 
-def _is_ready(service: Service, venue: str) -> bool:
+def _is_ready(service: Service, venue: VenueId) -> bool:
     link = service.links[venue]
     return link.feed.connected and link.private_up and service.reconciler.state[venue].agreed_in_a_row > 0
 
@@ -121,13 +124,10 @@ async def _conclude(service: Service) -> AtEnd:
     )
 
 
-def _book_at_end(service: Service, venue: str) -> BookAtEnd:
+def _book_at_end(service: Service, venue: VenueId) -> BookAtEnd:
     book = service.market.books[venue]
     top = book.top()
     return BookAtEnd(
         None if top is None else str(top.bid), None if top is None else str(top.ask), book.synced, book.resyncs
     )
 
-
-def trace_file_of(folder: Path) -> Path:
-    return folder / "trace.jsonl"

@@ -24,7 +24,7 @@ import trio
 from attrs import define, frozen
 
 from propbot.domain.errors import RecordingError
-from propbot.domain.instruments import VenueId
+from propbot.domain.instruments import BINANCE_UM, VenueId
 from propbot.domain.market import DepthDiff, DepthSnapshot, PriceLevel, TopOfBook
 from propbot.simvenue.records import MarketFrame
 
@@ -124,6 +124,8 @@ def _read_lines(venue: VenueId, reading: _Reading) -> Iterator[_Line]:
                     raise RecordingError(f"{path}: line {number}: received before the line above it")
                 last_ns = receive_ns
                 yield _Line(receive_ns, text, venue, path, number)
+    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
+        raise RecordingError(f"{path}: {error.strerror}") from error
     except (OSError, EOFError, zlib.error) as error:  # BadGzipFile is an OSError
         raise RecordingError(f"{path}: line {number + 1}: {error}") from error
 
@@ -171,6 +173,8 @@ def _read_event(venue: VenueId, symbol: str, envelope: _Envelope) -> DepthDiff |
     kind = envelope.stream.partition("@")[2]
     if kind.startswith("depth"):
         d = _decode_depth(envelope.data)
+        if (d.pu is None) is (venue == BINANCE_UM):
+            raise ValueError(f"depth: `pu` is {'missing' if d.pu is None else 'there'}: no recording of {venue}")
         _check_levels(d.b)
         _check_levels(d.a)
         return DepthDiff(venue, symbol, d.U, d.u, d.pu, d.b, d.a, d.E)

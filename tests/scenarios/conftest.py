@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
-import trio._core._run as trio_run
+
+from propbot.kit.virtual import repeatable_scheduling
 
 
 @pytest.fixture(autouse=True)
-def repeatable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In tests only: production must not know the order in which tasks run."""
-    monkeypatch.setattr(trio_run, "_ALLOW_DETERMINISTIC_SCHEDULING", True)
-    trio_run._r.seed(20261123)
+def repeatable() -> Iterator[None]:
+    with repeatable_scheduling():
+        yield

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from math import inf
 
 import trio
 from attrs import define, evolve, field, frozen
@@ -38,11 +39,12 @@ from propbot.market import TradingMarket
 from propbot.risk.limits import Approved, Holdings, Limits, Refused, check_intent
 from propbot.spread.edge import Costs, Edge, Prices, compute_edge
 from propbot.spread.reference import MovingBasis
+from propbot.spread.screen import SLACK_BPS, Terms, could_pay
 
-SCREEN_SLACK_BPS = 0.01
-"""Floats may be this wrong; the screen lets through what is within it."""
-
-
+TERMS_GOOD_S = 1.0
+"""How long the screen goes on with the fees and the funding that it knows."""
+REFUSED_PAUSE_S = 0.1
+"""What risk refused is not decided again with each frame while nothing of ours has moved."""
 FAILED_PAIRS_MAX = 5
 FIRST_PAUSE_S = 0.125
 KEPT_BPS = Decimal("0.001")
@@ -73,6 +75,13 @@ class Opportunity:
     legs: tuple[OrderRequest, OrderRequest]
 
 
+_NO_TERMS = Terms(0.0, 0.0, -inf)
+
+
+def _refusal_text(refused: Refused) -> str:
+    return f"risk: {refused.message} (limit {refused.limit}, value {refused.value})"
+
+
 @define(eq=False)
 class Pipeline:
     """One pair on two venues; with fewer it watches and says so."""
@@ -99,13 +108,13 @@ class Pipeline:
     trace: Trace
     why_not: str = "starting"
     refusals: tuple[Refused, ...] = ()
-    last_edges: dict[str, float] = field(factory=dict)
-    """`buy>sell` → net edge in bps, as last screened."""
     decisions: int = 0
     _failed_in_a_row: int = 0
     simulating: bool = False
     """Set by each tick: decisions are for the simulator and its lots."""
     _wake: trio.Event = field(factory=trio.Event)
+    _terms: Terms = field(default=_NO_TERMS, init=False)
+    _refused_until_mono_s: float = field(default=-inf, init=False)
 
     @property
     def blotter(self) -> Blotter:
@@ -118,47 +127,75 @@ class Pipeline:
         """A frame of `venue` was applied, or its book was lost."""
         if len(self.venues) < 2 or len(self.market.fees) < len(self.venues):
             return  # a single venue, or one that has not been met yet
-        first, second = (self.market.books[v] for v in self.venues)
+        first, second = (self.market.books[each] for each in self.venues)
         now = self.clock.mono_s()
         if not (first.synced and second.synced):
             self.basis.pause(now)
             return
-        mids = (first.mid, second.mid)
-        self.basis.observe((mids[1] - mids[0]) / (mids[0] + mids[1]) * 20_000, now)
-        if self._worth_a_look():
-            self._wake.set()
+        bid, ask, other_bid, other_ask = first.best_bid, first.best_ask, second.best_bid, second.best_ask
+        mids, other_mids = bid + ask, other_bid + other_ask
+        self.basis.observe((other_mids - mids) / (mids + other_mids) * 20_000.0, now)
+        terms = self._terms
+        if terms.good_until_mono_s < now:
+            terms = self._terms = self._make_terms(now)
+        if self.blotter.lots or could_pay(
+            bid, ask, other_bid, other_ask, self.reference_bps(self.venues[0]), terms
+        ):
+            self._look_closer()
 
     def wake(self) -> None:
         """Something else than a book changed: a mode, an outcome, a parameter."""
+        self._terms = _NO_TERMS
+        self._refused_until_mono_s = -inf
         self._wake.set()
 
-    def _worth_a_look(self) -> bool:
-        """The same arithmetic as the decision, in floats, for both directions and the open lots."""
-        size = float(self.rules.order_notional) / self.market.books[self.venues[0]].mid
-        least = float(self.rules.min_spread_bps) - SCREEN_SLACK_BPS
-        worth = False
-        for buy, sell in self._directions():
-            edge = self._screen(buy, sell, size)
-            self.last_edges[f"{buy}>{sell}"] = edge.net
-            worth = worth or edge.net >= least
-            for lot in self.blotter.lots.values():
-                if lot.buy_venue == buy and lot.state is LotState.OPEN:
-                    worth = worth or edge.deviation <= float(self.rules.exits.exit_edge_bps) + SCREEN_SLACK_BPS
-                    worth = worth or edge.deviation - float(lot.entry_bps) >= float(self.rules.exits.stop_bps)
-        return worth
+    def _make_terms(self, now_mono_s: float) -> Terms:
+        first, second = self.venues
+        fees, rules = self.market.fees, self.rules
+        fixed = (fees[first].taker_bps + fees[second].taker_bps) * 2 + rules.expected_slippage_bps
+        least = float(fixed + rules.min_spread_bps) - SLACK_BPS
+        return Terms(
+            least + float(self._funding_bps(first, second)), least + float(self._funding_bps(second, first)),
+            now_mono_s + TERMS_GOOD_S,
+        )
 
-    def _screen(self, buy: VenueId, sell: VenueId, size: float) -> Edge[float]:
-        a, b = self.market.books[buy], self.market.books[sell]
-        prices = Prices(
-            a.screen_avg(Side.BUY, size), a.screen_avg(Side.SELL, size),
-            b.screen_avg(Side.SELL, size), b.screen_avg(Side.BUY, size),
-        )
-        fees = self.market.fees
-        costs = Costs(
-            float(fees[buy].taker_bps), float(fees[sell].taker_bps), float(self.rules.expected_slippage_bps),
-            float(self._funding_bps(buy, sell)),
-        )
-        return compute_edge(prices, self.reference_bps(buy), costs)
+    def _look_closer(self) -> None:
+        """Wake the trading task if an entry pays for its full size, or a lot may be due: the same arithmetic as the
+        decision's, in floats."""
+        least = float(self.rules.min_spread_bps) - SLACK_BPS
+        exits = self.rules.exits
+        for (buy, _), edge in self._screen().items():
+            if edge.net >= least or any(
+                edge.deviation <= float(exits.exit_edge_bps) + SLACK_BPS
+                or edge.deviation - float(lot.entry_bps) >= float(exits.stop_bps)
+                for lot in self.blotter.lots.values() if lot.buy_venue == buy and lot.state is LotState.OPEN
+            ):
+                self._wake.set()
+                return
+
+    def measure_edges(self) -> Mapping[str, float]:
+        """`buy>sell` → net edge in bps for the full size, now; NaN where a book can't fill it, nothing where one can't
+        be trusted."""
+        if len(self.venues) < 2 or len(self.market.fees) < len(self.venues):
+            return {}
+        if not all(self.market.books[venue].synced for venue in self.venues):
+            return {}
+        return {f"{buy}>{sell}": edge.net for (buy, sell), edge in self._screen().items()}
+
+    def _screen(self) -> Mapping[tuple[VenueId, VenueId], Edge[float]]:
+        """Both directions, walked for the order's size; both books are synchronised."""
+        size = float(self.rules.order_notional) / self.market.books[self.venues[0]].mid
+        asks = {venue: self.market.books[venue].screen_avg(Side.BUY, size) for venue in self.venues}
+        bids = {venue: self.market.books[venue].screen_avg(Side.SELL, size) for venue in self.venues}
+        fees, slippage = self.market.fees, float(self.rules.expected_slippage_bps)
+        edges: dict[tuple[VenueId, VenueId], Edge[float]] = {}
+        for buy, sell in self._directions():
+            costs = Costs(
+                float(fees[buy].taker_bps), float(fees[sell].taker_bps), slippage, float(self._funding_bps(buy, sell))
+            )
+            prices = Prices(asks[buy], bids[buy], bids[sell], asks[sell])
+            edges[buy, sell] = compute_edge(prices, self.reference_bps(buy), costs)
+        return edges
 
     def _funding_bps(self, buy: VenueId, sell: VenueId) -> Decimal:
         held_s_max = self.rules.exits.age_s_max
@@ -219,6 +256,9 @@ class Pipeline:
             return False
         if any(lot.state is not LotState.OPEN for lot in self.blotter.lots.values()):
             self.why_not = "the outcome of the last pair is not wholly known yet"
+            return False
+        if self.refusals and self.clock.mono_s() < self._refused_until_mono_s:
+            self.why_not = _refusal_text(self.refusals[0])
             return False
         return await self._open(self._choose_entry())
 
@@ -341,7 +381,8 @@ class Pipeline:
         match verdict:
             case Refused():
                 self.refusals = (verdict,)
-                self.why_not = f"risk: {verdict.message} (limit {verdict.limit}, value {verdict.value})"
+                self.why_not = _refusal_text(verdict)
+                self._refused_until_mono_s = self.clock.mono_s() + REFUSED_PAUSE_S
                 return False
             case Approved():
                 self.refusals = ()

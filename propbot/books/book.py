@@ -306,10 +306,8 @@ class OrderBook:
     def _put_levels(self, bids: Ladder, asks: Ladder, diff: DepthDiff) -> bool:
         """False if `diff` can't be read: then it is a hole in the row, and the row begins after it."""
         try:
-            for level in diff.bids:
-                bids.put(level)
-            for level in diff.asks:
-                asks.put(level)
+            bids.put(diff.bids)
+            asks.put(diff.asks)
         except ValueError as error:
             self.malformed += 1
             self._recent.clear()

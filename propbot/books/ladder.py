@@ -30,26 +30,27 @@ class Ladder:
         self.levels: dict[float, PriceLevel] = {}
         self.keys: list[float] = []
         """Sorted, best last."""
-        for level in levels:
-            self.put(level)
+        self.put(levels)
         self.known_key = self.keys[0] if self.keys else -inf
         """From here to the best every level is known: the range of the snapshot that this was built on."""
 
-    def put(self, level: PriceLevel) -> None:
-        """Set a level's absolute quantity; zero deletes it. ValueError for what is no price or no quantity."""
-        price, qty = float(level[0]), float(level[1])
-        if not (0.0 < price < inf and 0.0 <= qty < inf):
-            raise ValueError(f"not a level: {level!r}")
-        key = price * self.sign
-        if qty == 0.0:
-            if self.levels.pop(key, None) is not None:  # deletes of levels that we don't know are normal
-                del self.keys[bisect_left(self.keys, key)]
-            return
-        if key not in self.levels:
-            insort(self.keys, key)
-        self.levels[key] = level
-        if len(self.keys) > LEVELS_MAX:
-            self._forget_worst(LEVELS_MAX // 10)
+    def put(self, changes: Iterable[PriceLevel]) -> None:
+        """Set absolute quantities by price; zero deletes. ValueError for what is no price or no quantity: the changes
+        before it are made then."""
+        levels, keys, sign = self.levels, self.keys, self.sign
+        for level in changes:
+            price, qty = float(level[0]), float(level[1])
+            if not (0.0 < price < inf and 0.0 <= qty < inf):
+                raise ValueError(f"not a level: {level!r}")
+            key = price * sign
+            if qty:
+                if key not in levels:
+                    insort(keys, key)
+                levels[key] = level
+            elif levels.pop(key, None) is not None:  # deletes of levels that we don't know are normal
+                del keys[bisect_left(keys, key)]
+        if len(keys) > LEVELS_MAX:
+            self._forget_worst(len(keys) - LEVELS_MAX + LEVELS_MAX // 10)
 
     def _forget_worst(self, count: int) -> None:
         for key in self.keys[:count]:

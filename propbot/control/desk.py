@@ -191,7 +191,7 @@ class ServiceDesk:
             "reference_bps": service.basis.value_bps, "reference_warm": service.basis.warm,
             **self._measure_simulation(),
         }
-        for direction, edge in service.pipeline.last_edges.items():
+        for direction, edge in service.pipeline.measure_edges().items():
             measured[f"net_edge_bps {direction}"] = round(edge, 3) if abs(edge) < 1e6 else None
         return LoopView(service.pair, service.venues, not halted, service.why_not() or None, measured)
 
@@ -354,6 +354,7 @@ class ServiceDesk:
             poll_interval_s=rules.poll_interval_s if patch.poll_interval_sec is None else patch.poll_interval_sec,
         )
         pipeline.limits = evolve(pipeline.limits, order_notional=pipeline.rules.order_notional)
+        pipeline.wake()
         if patch.drain_timeout_sec is not None and patch.mode is not Mode.DRAIN:
             self.service.drain_timeout_s = patch.drain_timeout_sec
 

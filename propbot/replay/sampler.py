@@ -21,7 +21,7 @@ async def run_sampler(service: Service, trace: ReplayTrace) -> None:
         trace.sample(
             {
                 "mids": {venue: _number(book.mid) for venue, book in service.market.books.items()},
-                "edges_bps": {way: _number(edge) for way, edge in service.pipeline.last_edges.items()},
+                "edges_bps": {way: _number(edge) for way, edge in service.pipeline.measure_edges().items()},
                 "reference_bps": _number(service.basis.value_bps),
                 "ages_s": {venue: _number(age) for venue, age in service.book_ages_s().items()},
                 "lots_open": len(service.blotter.lots),

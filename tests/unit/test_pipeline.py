@@ -488,7 +488,7 @@ async def test_without_news_it_looks_every_poll_interval(desk: Desk, autojump_cl
 
 async def test_the_screen_shows_both_edges_and_agrees_with_the_decision(desk: Desk) -> None:
     desk.spot_cheap()
-    shown = dict(desk.pipeline.last_edges)
+    shown = dict(desk.pipeline.measure_edges())
     assert set(shown) == {"binance-um>binance-spot", "binance-spot>binance-um"}
     await desk.open_lots(1)
     decided = desk.executor.intents[0].edge_bps

@@ -339,7 +339,7 @@ def test_levels_far_from_the_market_are_forgotten_before_memory_is(monkeypatch: 
     monkeypatch.setattr(ladder_module, "LEVELS_MAX", 20)
     ladder = ladder_module.Ladder(1, [(str(price), "1") for price in range(100, 110)])
     for price in range(99, 60, -1):
-        ladder.put((str(price), "1"))
+        ladder.put([(str(price), "1")])
     assert len(ladder.keys) <= 20
     assert ladder.best == 109.0
     assert ladder.known_key >= ladder.keys[0]

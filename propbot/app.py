@@ -115,7 +115,9 @@ async def _open_service(config: ServiceConfig, seams: Seams) -> AsyncIterator[Se
             )
         )
         keeper = await stack.enter_async_context(
-            open_state_keeper(config.data_dir, seams.open_worker, seams.crash, seams.trace)
+            open_state_keeper(
+                config.data_dir, seams.open_worker, seams.crash, seams.trace, seams.replace_file
+            )
         )
         gateways: dict[VenueId, VenueGateway] = {}
         for venue, each in config.venues.items():

@@ -37,7 +37,7 @@ from propbot.guards.ledger import LedgerSeen
 from propbot.guards.recon import ReconSeen
 from propbot.guards.watch import Finding, Watch
 from propbot.kit.crash import CrashPoints
-from propbot.kit.disk import OpenSqlite
+from propbot.kit.disk import OpenSqlite, ReplaceFile, replace_file
 from propbot.kit.ids import is_ours
 from propbot.kit.level import Level
 from propbot.kit.net import Network
@@ -66,6 +66,7 @@ class Seams:
     open_sqlite: OpenSqlite
     trace: Trace
     crash: CrashPoints
+    replace_file: ReplaceFile = replace_file
 
 
 @frozen

@@ -12,6 +12,7 @@ from attrs import define, field
 from propbot.control.modes import ModeView
 from propbot.control.state_file import BadStateFile, RuntimeState, load_state, save_state
 from propbot.kit.crash import CrashPoints
+from propbot.kit.disk import ReplaceFile, replace_file
 from propbot.kit.level import Level
 from propbot.kit.threads import Job, OpenWorker, Worker
 from propbot.kit.trace import Trace
@@ -29,13 +30,14 @@ class StateKeeper:
     _crash: CrashPoints
     _trace: Trace
     _generation: int
+    _replace: ReplaceFile
     _saved: Level[ModeView | None] = field(factory=lambda: Level(None))
 
     async def save(self, view: ModeView, basis: BasisState | None) -> None:
         """Durable when it returns. OSError if the disk fails."""
         self._generation += 1
         state = RuntimeState(view, basis, self._generation)
-        await self._worker.call(lambda: save_state(self.folder, state, self._crash))
+        await self._worker.call(lambda: save_state(self.folder, state, self._crash, self._replace))
         if self._saved.value != view:
             self._trace("state_saved", mode=str(view.mode), generation=state.generation)
             self._saved.value = view
@@ -47,7 +49,7 @@ class StateKeeper:
 
 @asynccontextmanager
 async def open_state_keeper(
-    folder: Path, open_worker: OpenWorker, crash: CrashPoints, trace: Trace
+    folder: Path, open_worker: OpenWorker, crash: CrashPoints, trace: Trace, replace: ReplaceFile = replace_file
 ) -> AsyncIterator[StateKeeper]:
     stored, problem = None, None
     try:
@@ -56,7 +58,7 @@ async def open_state_keeper(
         problem = f"{error}; positions are taken from the ledger, check them and resume"
     async with open_worker("state", _run_jobs) as worker:
         yield StateKeeper(
-            folder, stored, problem, worker, crash, trace, 0 if stored is None else stored.generation
+            folder, stored, problem, worker, crash, trace, 0 if stored is None else stored.generation, replace,
         )
 
 

@@ -15,7 +15,7 @@ from attrs import frozen
 from propbot.control.modes import ModeView
 from propbot.domain.mode import CancelResult, Cause, HoldRecord, Mode
 from propbot.kit.crash import CrashPoints
-from propbot.kit.disk import replace_file
+from propbot.kit.disk import ReplaceFile, replace_file
 from propbot.spread.reference import BasisState
 
 SCHEMA = 1
@@ -99,11 +99,11 @@ def load_state(folder: Path) -> RuntimeState | None:
         raise BadStateFile(f"{path}: {error}") from None
 
 
-def save_state(folder: Path, state: RuntimeState, crash: CrashPoints) -> None:
+def save_state(
+    folder: Path, state: RuntimeState, crash: CrashPoints, replace: ReplaceFile = replace_file
+) -> None:
     """Blocking; called in the state worker. OSError if the disk fails."""
-    replace_file(folder / FILE_NAME, encode_state(state), crash)
-
-
+    replace(folder / FILE_NAME, encode_state(state), crash)
 
 
 def _checksum(body: dict[str, Any]) -> str:

@@ -35,8 +35,10 @@ from propbot.simvenue.recording import RecordedMarket, open_recording
 
 LEDGER, VENUE_STORE, TRACE, REPORT = "ledger.db", "simvenue.db", "trace.jsonl", "report.html"
 KEPT = (LEDGER, VENUE_STORE, TRACE)
-WARMUP_S = "30"
-"""A replay begins as a stranger to its market, as a start elsewhere than in paper does (DESIGN section 6)."""
+DEFAULTS = {
+    "BASIS_WARMUP_SEC": "30",  # a replay begins as a stranger to its market, as a start elsewhere than in paper does
+    "LEDGER_SYNC": "normal",  # its ledger need not survive a power cut
+}
 
 OURS_TO_SET: Mapping[str, str] = {
     "PROFILE": "a replay is always paper",
@@ -120,7 +122,7 @@ def replay_settings(options: ReplayOptions, recorded: RecordedMarket) -> Setting
     given = {name: value for name, value in options.given.items() if name not in OURS_TO_SET}
     loop = {"LOOP_VENUES": ",".join(options.files), **({} if pair is None else {"LOOP_PAIR": pair})}
     try:
-        settings = load_settings({"BASIS_WARMUP_SEC": WARMUP_S, **given, **loop}, None)
+        settings = load_settings({**DEFAULTS, **given, **loop}, None)
     except SettingsError as error:
         raise SettingsError([*problems, *error.problems]) from None
     if problems:

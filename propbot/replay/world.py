@@ -19,7 +19,7 @@ from propbot.domain.instruments import VenueId
 from propbot.domain.mode import Mode
 from propbot.kit.clock import OffsetClock
 from propbot.kit.crash import CrashPoints
-from propbot.kit.disk import open_sqlite
+from propbot.kit.disk import open_sqlite, replace_file_for_now
 from propbot.kit.net import MemoryNetwork
 from propbot.kit.threads import open_inline_worker
 from propbot.replay.market import ReplayedMarket
@@ -62,7 +62,7 @@ async def run_replay(plan: ReplayPlan, market: ReplayedMarket) -> AtEnd:
         )
         seams = Seams(
             network, OffsetClock(market.wall_ns), random.Random(SEED + 1), open_inline_worker, open_sqlite,
-            plan.trace.bot, CrashPoints(),
+            plan.trace.bot, CrashPoints(), replace_file_for_now,
         )
         config = ServiceConfig(settings, paper_configs(settings, access), data_dir)
         stop = Stop()

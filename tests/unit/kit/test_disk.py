@@ -41,16 +41,15 @@ def test_a_kill_leaves_the_old_file_or_the_new_one(tmp_path: Path, point: str, l
     assert path.read_bytes() == b"next"
 
 
-def test_a_disk_that_fails_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_disk_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
     path = tmp_path / "state.json"
     replace_file(path, b"old", CrashPoints())
 
     def full(fd: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        replace_file(path, b"new", CrashPoints())
+        replace_file(path, b"new", CrashPoints(), fsync=full)
     assert path.read_bytes() == b"old"
 
 

@@ -26,8 +26,8 @@ def _ticker(u: int, bid: str = "100.00") -> str:
     return _envelope("bookTicker", u=u, s="BTCUSDT", b=bid, B="1.000", a="101.00", A="1.000")
 
 
-def _depth(u: int, event_ms: int) -> str:
-    return _envelope("depth@100ms", e="depthUpdate", E=event_ms, U=u, u=u, b=[["100.00", "2.000"]], a=[])
+def _depth(u: int, event_ms: int, **more: int) -> str:
+    return _envelope("depth@100ms", e="depthUpdate", E=event_ms, U=u, u=u, b=[["100.00", "2.000"]], a=[], **more)
 
 
 SNAPSHOT = '{"lastUpdateId":5,"bids":[["100.00","1.000"]],"asks":[["101.00","1.000"]]}'
@@ -66,7 +66,8 @@ async def test_frames_keep_their_text_their_pace_and_the_venues_clock(autojump_c
 
 async def test_files_are_merged_by_receive_time(autojump_clock, tmp_path):
     shifted = [(stamp + 50_000_000, text) for stamp, text in GOOD]
-    paths = {BINANCE_UM: _write(tmp_path / "a.gz", GOOD), BINANCE_SPOT: _write(tmp_path / "b.gz", shifted)}
+    chained = [(stamp, text.replace('"a":[]', '"a":[],"pu":1')) for stamp, text in GOOD]
+    paths = {BINANCE_UM: _write(tmp_path / "a.gz", chained), BINANCE_SPOT: _write(tmp_path / "b.gz", shifted)}
     frames = await _replay(open_recording(paths, math.inf))
     assert [frame.venue for _, _, frame in frames] == [BINANCE_UM, BINANCE_SPOT] * 3
 
@@ -86,6 +87,22 @@ async def test_a_bad_line_is_named_with_its_file(autojump_clock, tmp_path, line,
     path = _write(tmp_path / "bad.gz", [*GOOD, line])
     with pytest.raises(RecordingError, match=rf"bad\.gz: {says}"):
         await _replay(open_recording({BINANCE_SPOT: path}, math.inf))
+
+
+async def test_a_recording_under_the_wrong_venue_is_refused(autojump_clock, tmp_path):
+    path = _write(tmp_path / "spot.gz", GOOD)
+    with pytest.raises(RecordingError, match=r"line 2: depth: `pu` is missing: no recording of binance-um"):
+        await _replay(open_recording({BINANCE_UM: path}, math.inf))
+    path = _write(tmp_path / "um.gz", [*GOOD, (T0_NS + 400_000_000, _depth(7, 1_700_000_001_670, pu=6))])
+    with pytest.raises(RecordingError, match=r"line 5: depth: `pu` is there: no recording of binance-spot"):
+        await _replay(open_recording({BINANCE_SPOT: path}, math.inf))
+
+
+async def test_it_tells_how_far_it_is(autojump_clock, tmp_path):
+    market = open_recording({BINANCE_SPOT: _write(tmp_path / "a.gz", GOOD)})
+    assert (market.share_read, market.played_s) == (0.0, 0.0)
+    await _replay(market)
+    assert (market.share_read, market.played_s) == (1.0, pytest.approx(0.3))
 
 
 async def test_a_truncated_file_plays_up_to_the_cut_and_then_says_where_it_was(autojump_clock, tmp_path):

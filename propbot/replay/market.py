@@ -25,12 +25,18 @@ class Pace:
     """
 
     speed: float
-    _began_s: float = field(factory=time.monotonic)
+    now_s: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+    _began_s: float = field(init=False)
+
+    @_began_s.default
+    def _begin(self) -> float:
+        return self.now_s()
 
     def keep(self, market_s: float) -> None:
-        ahead_s = market_s / self.speed - (time.monotonic() - self._began_s)
+        ahead_s = market_s / self.speed - (self.now_s() - self._began_s)
         if ahead_s > 0:
-            time.sleep(ahead_s)
+            self.sleep(ahead_s)
 
 
 @define(eq=False)

@@ -523,3 +523,37 @@ async def test_a_constant_gap_between_unlike_venues_is_no_edge(desk: Desk, autoj
     (lot,) = desk.lots
     assert lot.reference_bps == pytest.approx(Decimal(20), abs=Decimal("0.1"))
     assert lot.entry_bps == pytest.approx(Decimal(20), abs=Decimal("0.1"))
+
+
+async def test_what_risk_refused_is_decided_again_after_a_moment_or_when_something_moved(
+    desk: Desk, autojump_clock: Any
+) -> None:
+    desk.pipeline.limits = evolve(LIMITS, position=Decimal(10))
+    desk.spot_cheap()
+    refusal = await desk.why_not()
+    assert "risk" in refusal
+    decided = desk.pipeline.decisions
+    desk.spot_cheap()
+    assert await desk.why_not() == refusal
+    assert desk.pipeline.decisions == decided
+    await trio.sleep(0.11)
+    desk.spot_cheap()
+    assert await desk.why_not() == refusal
+    assert desk.pipeline.decisions == decided + 1
+    desk.pipeline.limits = LIMITS
+    desk.pipeline.wake()
+    assert await desk.pipeline.tick()
+
+
+async def test_a_lower_threshold_is_screened_with_at_once_when_it_is_told(desk: Desk, autojump_clock: Any) -> None:
+    desk.pipeline.rules = evolve(RULES, min_spread_bps=Decimal(100), poll_interval_s=3600.0)
+    desk.spot_cheap()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(desk.pipeline.run)
+        await trio.testing.wait_all_tasks_blocked()
+        assert desk.executor.intents == []
+        desk.pipeline.rules = evolve(RULES, poll_interval_s=3600.0)
+        desk.pipeline.wake()
+        await trio.testing.wait_all_tasks_blocked()
+        assert desk.executor.intents
+        nursery.cancel_scope.cancel()

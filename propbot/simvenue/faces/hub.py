@@ -40,13 +40,17 @@ class Hub:
         self._combined: dict[str, dict[WsClient, None]] = {}
         self._keys: dict[str, str] = {}
         self._seen: dict[str, str] = {}
+        """Filed under → the name that the source's frames carry."""
+        self._asked: dict[str, dict[str, None]] = {}
+        """Filed under → the names that were asked for before a frame told what there is."""
 
     def subscribe(self, client: WsClient, stream: str, *, combined: bool) -> None:
         key = stream_key(stream)
         (self._combined if combined else self._raw).setdefault(key, {})[client] = None
-        served = self._seen.get(key, stream)
-        if served != stream:
-            self._core.trace.row(self._core.venue, "out", "note", text=f"{stream} is served as {served}")
+        if key in self._seen:
+            self._note_served(stream, self._seen[key])
+        else:
+            self._asked.setdefault(key, {})[stream] = None
 
     def unsubscribe(self, client: WsClient, stream: str) -> None:
         for table in (self._raw, self._combined):
@@ -62,7 +66,10 @@ class Hub:
         key = self._keys.get(frame.stream)
         if key is None:
             key = self._keys[frame.stream] = stream_key(frame.stream)
-            self._seen[key] = frame.stream
+            if key not in self._seen:
+                self._seen[key] = frame.stream
+                for asked in self._asked.pop(key, ()):
+                    self._note_served(asked, frame.stream)
         if self._muted(key):
             return
         core = self._core
@@ -71,6 +78,10 @@ class Hub:
             client.offer(frame.envelope)
         for client in tuple(self._raw.get(key, ())):
             client.offer(frame.data)
+
+    def _note_served(self, asked: str, served: str) -> None:
+        if asked != served:
+            self._core.trace.row(self._core.venue, "out", "note", text=f"{asked} is served as {served}")
 
     def _muted(self, key: str) -> bool:
         core = self._core

@@ -266,3 +266,19 @@ async def test_an_open_position_pays_funding_and_the_event_names_the_amount(worl
     assert (event["a"]["m"], event["a"]["B"][0]["bc"]) == ("FUNDING_FEE", "-0.06000005")
     income = (await world.signed(UM, "GET", "/fapi/v1/income", incomeType="FUNDING_FEE")).body
     assert [row["income"] for row in income] == ["-0.06000005"]
+
+
+@pytest.mark.parametrize("frames_before", [True, False])
+async def test_who_gets_another_pace_than_asked_for_is_named_in_the_venues_log(
+    world, autojump_clock, frames_before: bool
+):
+    """Whether the recording's first frame or the subscription comes first."""
+    if frames_before:
+        world.market.depth(UM)
+    session = await world.websocket(world.access.venues[UM].ws, "/public/stream?streams=btcusdt@depth@100ms")
+    await trio.testing.wait_all_tasks_blocked()
+    sent = world.market.depth(UM)
+    assert await session.get_message() == sent.envelope
+    world.market.depth(UM)
+    notes = [row["text"] for row in world.kinds("note")]
+    assert notes == ["btcusdt@depth@100ms is served as btcusdt@depth@0ms"]

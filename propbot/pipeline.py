@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from math import inf
+from math import inf, isnan
 
 import trio
 from attrs import define, evolve, field, frozen
@@ -321,10 +321,16 @@ class Pipeline:
             problem = self.market.funding_problem(venue)
             if problem is not None:
                 return problem
-        found = [o for buy, sell in self._directions() if (o := self._price(buy, sell)) is not None]
-        if not found:
+        # only the direction that looks better in floats is priced exactly: at equal edges either will do
+        edges = {way: edge.net for way, edge in self._screen().items() if not isnan(edge.net)}
+        if not edges:
             return self.size_problem() or "a book is too thin for the order"
-        best = max(found, key=lambda opportunity: opportunity.edge.net)
+        (buy, sell), net = max(edges.items(), key=lambda item: item[1])
+        if net < float(self.rules.min_spread_bps) - SLACK_BPS:
+            return f"net edge {net:.2f} bps below {self.rules.min_spread_bps} bps"
+        best = self._price(buy, sell)
+        if best is None:
+            return self.size_problem() or "a book is too thin for the order"
         if best.edge.net < self.rules.min_spread_bps:
             return f"net edge {best.edge.net:.2f} bps below {self.rules.min_spread_bps} bps"
         if any(lot.buy_venue != best.buy for lot in self.blotter.lots.values()):

@@ -72,8 +72,9 @@ def _run_transaction(connection: sqlite3.Connection, jobs: Sequence[Job]) -> Non
         _fail([job for job in jobs if isinstance(job.call, Write)], begun.error)
         _run_apart([job for job in jobs if not isinstance(job.call, Write)])
         return
+    run = _run_in_savepoint if len(jobs) > 1 else _run_alone
     for job in jobs:
-        broken = _run_in_savepoint(connection, job)
+        broken = run(connection, job)
         if broken is not None:  # the transaction is gone, and with it what the jobs before had written
             outcome.capture(connection.rollback)
             _fail(jobs, broken)
@@ -88,6 +89,13 @@ def _begin(connection: sqlite3.Connection) -> None:
     if connection.in_transaction:  # an earlier rollback failed as well
         connection.rollback()
     connection.execute("BEGIN IMMEDIATE")
+
+
+def _run_alone(connection: sqlite3.Connection, job: Job) -> BaseException | None:
+    """Without neighbours it needs no savepoint: the transaction is its own."""
+    result = outcome.capture(job.call)
+    job.result = _own(result)
+    return result.error if isinstance(result, outcome.Error) else None
 
 
 def _run_in_savepoint(connection: sqlite3.Connection, job: Job) -> BaseException | None:

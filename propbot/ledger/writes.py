@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from functools import cache
 
 from attrs import evolve, frozen
 
@@ -49,12 +50,14 @@ class OrderNews:
 
 def insert(connection: sqlite3.Connection, table: str, row: rows.Row, *, or_ignore: bool = False) -> bool:
     """Whether the row is new; with `or_ignore` one that is there already stays as it is."""
+    return connection.execute(_insert_sql(table, tuple(row), or_ignore), tuple(row.values())).rowcount == 1
+
+
+@cache
+def _insert_sql(table: str, columns: tuple[str, ...], or_ignore: bool) -> str:
+    """Table and column names are this package's own, never input, and few; values are bound."""
     verb = "INSERT OR IGNORE" if or_ignore else "INSERT"
-    columns = ", ".join(row)
-    marks = ", ".join(f":{name}" for name in row)
-    # Table and column names are this package's own, never input; values are bound.
-    sql = f"{verb} INTO {table} ({columns}) VALUES ({marks})"
-    return connection.execute(sql, dict(row)).rowcount == 1
+    return f"{verb} INTO {table} ({', '.join(columns)}) VALUES ({', '.join('?' * len(columns))})"
 
 
 def commit_intent(connection: sqlite3.Connection, intent: Intent, lot: Lot | None) -> None:

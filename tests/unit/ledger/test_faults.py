@@ -334,7 +334,7 @@ async def test_an_error_that_undoes_the_whole_transaction_fails_the_whole_group(
 
     class Undoing(sqlite3.Connection):
         def execute(self, sql: str, *args: Any) -> sqlite3.Cursor:
-            if sql.startswith("INSERT INTO intents") and args[0]["id"] == "bad":
+            if sql.startswith("INSERT INTO intents") and args[0][0] == "bad":
                 super().execute("ROLLBACK")
                 raise sqlite3.OperationalError("database or disk is full")
             return super().execute(sql, *args)

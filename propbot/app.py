@@ -223,7 +223,7 @@ async def _run_feed(service: Service, venue: VenueId) -> None:
         book=service.market.books[venue], fetch_snapshot=partial(gateway.depth, service.pair),
         clock=service.seams.clock, rng=service.seams.rng, on_change=partial(service.pipeline.on_book, venue),
         on_problem=partial(service.on_problem, venue), venue_now_ms=gateway.venue_now_ms,
-        health=service.links[venue].feed,
+        open_websocket=service.seams.open_websocket, health=service.links[venue].feed,
     )
     await run_restarting(f"feed:{venue}", feed.run_session, backoff=_backoff(service), on_failure=_failed(service))
 
@@ -235,7 +235,8 @@ async def _run_private(service: Service, venue: VenueId) -> None:
         network=service.seams.network, endpoints=each.endpoints, dialect=each.dialect, ask=gateway.ask,
         ts_ms=gateway.ts_ms, clock=service.seams.clock, on_event=partial(service.on_private_event, venue),
         on_up=partial(service.on_private_up, venue), on_down=partial(service.on_private_down, venue),
-        on_problem=partial(service.on_problem, venue), health=service.links[venue].private,
+        on_problem=partial(service.on_problem, venue), open_websocket=service.seams.open_websocket,
+        health=service.links[venue].private,
     )
     await run_restarting(f"private:{venue}", feed.run_session, backoff=_backoff(service), on_failure=_failed(service))
 

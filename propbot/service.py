@@ -43,6 +43,8 @@ from propbot.kit.level import Level
 from propbot.kit.net import Network
 from propbot.kit.threads import OpenWorker
 from propbot.kit.trace import Trace
+from propbot.kit.ws import OpenWebSocket
+from propbot.kit.ws_sansio import open_websocket
 from propbot.ledger.store import Ledger
 from propbot.market import TradingMarket
 from propbot.pipeline import Pipeline
@@ -67,6 +69,7 @@ class Seams:
     trace: Trace
     crash: CrashPoints
     replace_file: ReplaceFile = replace_file
+    open_websocket: OpenWebSocket = open_websocket
 
 
 @frozen

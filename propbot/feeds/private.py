@@ -22,7 +22,8 @@ from propbot.domain.orders import PrivateEnded, PrivateEvent, PrivateReady
 from propbot.feeds.session import FeedHealth, end_reason, open_session
 from propbot.kit.net import Network
 from propbot.kit.supervise import Backoff
-from propbot.kit.ws import WebSocket, WebSocketClosed
+from propbot.kit.ws import OpenWebSocket, WebSocket, WebSocketClosed
+from propbot.kit.ws_sansio import open_websocket
 
 REFUSED_PAUSE_S = 60.0
 """A refused key is not asked with again before that, unless it changed: it does not get better by asking."""
@@ -48,6 +49,7 @@ class PrivateFeed:
     ping_every_s: float = 15.0
     ping_timeout_s: float = 10.0
     ready_timeout_s: float = 10.0
+    open_websocket: OpenWebSocket = open_websocket
     health: FeedHealth = field(factory=FeedHealth)
     up: bool = field(default=False, init=False)
     _refused: bool = field(default=False, init=False)
@@ -89,7 +91,9 @@ class PrivateFeed:
         key = await self._ask_key()
         plan = self.dialect.private_plan(key, self.ts_ms())
         async with (
-            open_session(self.network, self.dialect.venue, self.endpoints, plan, self.health) as ws,
+            open_session(
+                self.network, self.open_websocket, self.dialect.venue, self.endpoints, plan, self.health
+            ) as ws,
             trio.open_nursery() as nursery,
         ):
             if self.dialect.private_needs_ready:

@@ -25,7 +25,8 @@ from propbot.domain.market import DepthSnapshot, PublicEvent, VenueNotice
 from propbot.feeds.session import FeedHealth, end_reason, open_session
 from propbot.kit.net import Network
 from propbot.kit.supervise import Backoff
-from propbot.kit.ws import WebSocket, WebSocketClosed
+from propbot.kit.ws import OpenWebSocket, WebSocket, WebSocketClosed
+from propbot.kit.ws_sansio import open_websocket
 
 QUIET_SPELL_S = 10.0
 """A snapshot that was not needed again for so long was a good one: the next is fetched without delay."""
@@ -62,6 +63,7 @@ class PublicFeed:
     """The venue's wall clock now; None while its offset is unknown."""
     idle_s_max: float = 10.0
     snapshot_check_s: float = 60.0
+    open_websocket: OpenWebSocket = open_websocket
     health: FeedHealth = field(factory=FeedHealth)
     _snapshot_wanted: trio.Event = field(factory=trio.Event, init=False)
 
@@ -70,7 +72,9 @@ class PublicFeed:
         try:
             plan = self.dialect.public_plan(self.symbol)
             async with (
-                open_session(self.network, self.dialect.venue, self.endpoints, plan, self.health) as ws,
+                open_session(
+                    self.network, self.open_websocket, self.dialect.venue, self.endpoints, plan, self.health
+                ) as ws,
                 trio.open_nursery() as nursery,
             ):
                 self._snapshot_wanted = trio.Event()

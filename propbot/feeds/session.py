@@ -14,7 +14,7 @@ from propbot.domain.errors import ConnectFailed, ProtocolViolation, VenueRetry
 from propbot.domain.instruments import Endpoints, VenueId
 from propbot.kit.net import Network, parse_address
 from propbot.kit.supervise import describe
-from propbot.kit.ws import WebSocket, WebSocketClosed, open_websocket
+from propbot.kit.ws import OpenWebSocket, WebSocket, WebSocketClosed
 
 CONNECT_S_MAX = 10.0
 VIOLATIONS_IN_A_ROW_MAX = 5
@@ -60,7 +60,12 @@ def end_reason(error: BaseException | None) -> str:
 
 @asynccontextmanager
 async def open_session(
-    network: Network, venue: VenueId, endpoints: Endpoints, plan: WsPlan, health: FeedHealth
+    network: Network,
+    open_websocket: OpenWebSocket,
+    venue: VenueId,
+    endpoints: Endpoints,
+    plan: WsPlan,
+    health: FeedHealth,
 ) -> AsyncIterator[WebSocket]:
     """The plan's session, its first frames sent. ConnectFailed if it can't be opened; a session that ends inside the
     body comes out as VenueRetry."""

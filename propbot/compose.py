@@ -28,6 +28,7 @@ from propbot.kit.disk import open_sqlite
 from propbot.kit.net import TcpNetwork
 from propbot.kit.threads import open_thread_worker
 from propbot.kit.trace import Trace, no_trace
+from propbot.kit.ws_clients import WS_CLIENTS
 from propbot.service import Seams, ServiceConfig, VenueConfig
 from propbot.settings import Settings
 from propbot.settings_groups import TRADABLE_VENUES
@@ -159,7 +160,7 @@ def _trusting(ca_file: Path | None) -> ssl.SSLContext:
 def _seams(settings: Settings, clock: Clock, client_tls: ssl.SSLContext, trace: Trace = no_trace) -> Seams:
     return Seams(
         TcpNetwork(client_tls), clock, random.Random(random.SystemRandom().getrandbits(64)), open_thread_worker,
-        open_sqlite, trace, CrashPoints(settings.house.crash_at),
+        open_sqlite, trace, CrashPoints(settings.house.crash_at), WS_CLIENTS[settings.house.ws_client],
     )
 
 

@@ -157,6 +157,9 @@ class House(Group):
         "DATA_DIR", "data", "a directory; it is made when it does not exist"
     )
     ledger_sync: Literal["full", "normal"] = _named("LEDGER_SYNC", "full", "full or normal")
+    ws_client: Literal["websockets", "trio-websocket"] = _named(
+        "WS_CLIENT", "websockets", "websockets or trio-websocket"
+    )
     log_format: Literal["console", "json"] = _named("LOG_FORMAT", "console", "console or json")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = _named(
         "LOG_LEVEL", "INFO", "DEBUG, INFO, WARNING or ERROR"

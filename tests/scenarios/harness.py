@@ -34,6 +34,7 @@ from propbot.kit.memory import MemoryStream
 from propbot.kit.net import Address, Handler, MemoryNetwork
 from propbot.kit.threads import open_inline_worker
 from propbot.kit.trace import MemoryTrace
+from propbot.kit.ws_clients import WS_CLIENTS
 from propbot.service import Seams, Service, ServiceConfig, VenueConfig
 from propbot.settings import Settings, load_settings
 from propbot.simvenue.access import HostAccess
@@ -152,7 +153,7 @@ class World:
         seams = Seams(
             MortalNetwork(self.network, self.life), self.clock, random.Random(self.seed * 1000 + self.starts),
             open_inline_worker, self._open_sqlite, trace,
-            MortalCrashPoints(crash_at, self._die, self.life),
+            MortalCrashPoints(crash_at, self._die, self.life), WS_CLIENTS[self.settings.house.ws_client],
         )
         config = ServiceConfig(self.settings, self._venue_configs(), self.tmp_path / "bot")
         self.bot = await self.nursery.start(partial(self._live, config, seams))

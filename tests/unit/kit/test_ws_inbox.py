@@ -211,7 +211,8 @@ def test_many_plain_messages_take_the_quick_way(monkeypatch: pytest.MonkeyPatch)
 
 def test_the_first_end_stays() -> None:
     inbox = Inbox(open_protocol(deflate=False), b"", LIMIT, lambda payload: None)
-    inbox.feed(frame(Opcode.TEXT, b"last") + frame(Opcode.CLOSE, Close(4001, "enough").serialize()) + frame(Opcode.TEXT, b"never"))
+    close = frame(Opcode.CLOSE, Close(4001, "enough").serialize())
+    inbox.feed(frame(Opcode.TEXT, b"last") + close + frame(Opcode.TEXT, b"never"))
     assert [inbox.take(), inbox.take(), inbox.take()] == ["last", None, None]
     inbox.feed_eof()
     inbox.finish(1006, "closed by us")

@@ -14,6 +14,7 @@ import trio
 from propbot.domain.dialect import HttpReply
 from propbot.domain.errors import PropBotError
 from propbot.kit.memory import MemoryStream
+from propbot.kit.tls import TlsStream
 
 BODY_BYTES_MAX = 16 * 1024 * 1024
 _HEAD_BYTES_MAX = 64 * 1024
@@ -34,7 +35,7 @@ class AnswerLost(PropBotError):
 class _Wire(trio.abc.Stream):
     """The transport right above the socket (below TLS), so that it knows when the first byte leaves.
 
-    `last_check` runs here and not above TLS because `SSLStream.send_all` passes a checkpoint before it writes.
+    `last_check` runs here and not above TLS because a TLS stream's `send_all` passes a checkpoint before it writes.
     """
 
     def __init__(self, transport: trio.abc.Stream) -> None:
@@ -80,8 +81,8 @@ class Connection:
     """One open stream, one request at a time."""
 
     def __init__(self, stream: trio.abc.Stream) -> None:
-        self._tls = isinstance(stream, trio.SSLStream)
-        if isinstance(stream, trio.SSLStream):
+        self._tls = isinstance(stream, TlsStream)
+        if isinstance(stream, TlsStream):
             self._wire = _Wire(stream.transport_stream)
             stream.transport_stream = self._wire
             self._stream: trio.abc.Stream = stream

@@ -15,6 +15,7 @@ import trio
 from attrs import frozen
 
 from propbot.kit.memory import memory_stream_pair
+from propbot.kit.tls import TlsStream
 
 Handler = Callable[[trio.abc.Stream], Awaitable[None]]
 
@@ -71,7 +72,7 @@ class TcpNetwork:
         tcp = await trio.open_tcp_stream(address.host, address.port)
         if not address.tls:
             return tcp
-        tls = trio.SSLStream(tcp, self._client_tls, server_hostname=address.host, https_compatible=True)
+        tls = TlsStream(tcp, self._client_tls, address.host)
         try:
             await tls.do_handshake()
         except BaseException:

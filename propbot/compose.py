@@ -160,7 +160,8 @@ def _trusting(ca_file: Path | None) -> ssl.SSLContext:
 def _seams(settings: Settings, clock: Clock, client_tls: ssl.SSLContext, trace: Trace = no_trace) -> Seams:
     return Seams(
         TcpNetwork(client_tls), clock, random.Random(random.SystemRandom().getrandbits(64)), open_thread_worker,
-        open_sqlite, trace, CrashPoints(settings.house.crash_at), WS_CLIENTS[settings.house.ws_client],
+        open_sqlite, trace, CrashPoints(settings.house.crash_at),
+        open_websocket=WS_CLIENTS[settings.house.ws_client],
     )
 
 

@@ -22,6 +22,7 @@ from propbot.kit.crash import CrashPoints
 from propbot.kit.disk import open_sqlite, replace_file_for_now
 from propbot.kit.net import MemoryNetwork
 from propbot.kit.threads import open_inline_worker
+from propbot.kit.ws_clients import WS_CLIENTS
 from propbot.replay.market import ReplayedMarket
 from propbot.replay.result import AtEnd, BookAtEnd
 from propbot.replay.sampler import run_sampler
@@ -62,7 +63,8 @@ async def run_replay(plan: ReplayPlan, market: ReplayedMarket) -> AtEnd:
         )
         seams = Seams(
             network, OffsetClock(market.wall_ns), random.Random(SEED + 1), open_inline_worker, open_sqlite,
-            plan.trace.bot, CrashPoints(), replace_file_for_now,
+            plan.trace.bot, CrashPoints(), replace_file=replace_file_for_now,
+            open_websocket=WS_CLIENTS[settings.house.ws_client],
         )
         config = ServiceConfig(settings, paper_configs(settings, access), data_dir)
         stop = Stop()

@@ -153,7 +153,7 @@ class World:
         seams = Seams(
             MortalNetwork(self.network, self.life), self.clock, random.Random(self.seed * 1000 + self.starts),
             open_inline_worker, self._open_sqlite, trace,
-            MortalCrashPoints(crash_at, self._die, self.life), WS_CLIENTS[self.settings.house.ws_client],
+            MortalCrashPoints(crash_at, self._die, self.life), open_websocket=WS_CLIENTS[self.settings.house.ws_client],
         )
         config = ServiceConfig(self.settings, self._venue_configs(), self.tmp_path / "bot")
         self.bot = await self.nursery.start(partial(self._live, config, seams))

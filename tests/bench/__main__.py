@@ -8,13 +8,12 @@ import platform
 import shutil
 import sys
 import tempfile
-import time
 from pathlib import Path
 from types import ModuleType
 
 from tests.bench import api, commit, hold, ingest, memory, start, tick_to_order, virtual_time
 from tests.bench.goals import table
-from tests.bench.rig import Bench, BenchFailure, Metric, cores_kept_awake
+from tests.bench.rig import Bench, BenchFailure, MachineTime, Metric, cores_kept_awake
 
 ROOMS: tuple[ModuleType, ...] = (ingest, tick_to_order, commit, hold, api, start, virtual_time, memory)
 
@@ -47,7 +46,7 @@ def main() -> int:
 def run_room(room: ModuleType, bench: Bench, metrics: list[Metric], json_file: Path | None) -> bool:
     """Whether it came to its end; what it found before is kept."""
     say(f"{room.NAME}: {str(room.__doc__).splitlines()[0]}")
-    began_s = time.monotonic()
+    before = MachineTime.now()
     try:
         for metric in room.measure(bench):
             metrics.append(metric)
@@ -58,7 +57,8 @@ def run_room(room: ModuleType, bench: Bench, metrics: list[Metric], json_file: P
     except (BenchFailure, AssertionError, OSError) as error:
         say(f"  FAILED: {type(error).__name__}: {error}")
         return False
-    say(f"  {time.monotonic() - began_s:.0f} s")
+    after = MachineTime.now()
+    say(f"  {after.mono_s - before.mono_s:.0f} s; others used {after.others_share(before):.0%} of the machine")
     return True
 
 

@@ -1,9 +1,10 @@
 """HOLD by API while the bot trades as fast as it can: how long after it was asked for the last open or close leaves.
 
-`PATCH {"mode": "HOLD"}` comes at a random moment of a market that pays every few milliseconds. The figure is the time
-from right before the request's bytes were written to the arrival of the last `open` or `close` order at a venue; zero
-if none came later. That bounds what was asked for (handled → last byte) from above. Hedges and unwinds of the
-wind-down are not counted: they are meant to follow. No such order may come after the answer.
+`PATCH {"mode": "HOLD"}` comes at a random moment of a market that pays every few milliseconds. `handled` is the
+time from the HOLD's own `since` (the bot's wall clock, whole milliseconds rounded down; one machine, one clock) to the
+arrival of the last `open` or `close` order at a venue, zero if none came later; `asked` counts from right before the
+request's bytes were written. Hedges and unwinds of the wind-down are not counted: they are meant to follow. No such
+order may come after the answer.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import random
 import time
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from attrs import frozen
@@ -38,7 +40,10 @@ RESUME_S_MAX = 20.0
 
 @frozen
 class Held:
+    """Monotonic nanoseconds."""
+
     asked_ns: int
+    handled_ns: int
     answered_ns: int
 
 
@@ -78,7 +83,9 @@ def _hold_once(bot: BenchBot, venues: BenchVenues, rng: random.Random) -> Held:
     time.sleep(0.1)  # what was under way arrives
     venues.ask({"do": "stop"})
     _resume(bot)
-    return Held(asked_ns, answered_ns)
+    since = datetime.fromisoformat(json.loads(said)["control"]["hold"]["since"])
+    wall_minus_mono_ns = time.time_ns() - time.monotonic_ns()
+    return Held(asked_ns, round(since.timestamp() * 1000) * 1_000_000 - wall_minus_mono_ns, answered_ns)
 
 
 def _resume(bot: BenchBot) -> None:
@@ -95,14 +102,18 @@ def _resume(bot: BenchBot) -> None:
 
 def _figures(held: list[Held], rows: list[Row], entering: set[str]) -> Iterable[Metric]:
     ends: list[Any] = [each.asked_ns for each in held[1:]] + [None]
-    latencies, late = [], 0
+    after_asked, after_handled, late = [], [], 0
     for each, end_ns in zip(held, ends, strict=True):
         own = [row for row in rows if int(row["mono_ns"]) < (end_ns or 1 << 63)]
         until_resumed = [row for row in own if int(row["mono_ns"]) < each.answered_ns + 90_000_000]
-        latencies.append(orders_after_us(until_resumed, each.asked_ns, entering) / 1000)
+        after_asked.append(orders_after_us(until_resumed, each.asked_ns, entering) / 1000)
+        after_handled.append(orders_after_us(until_resumed, each.handled_ns, entering) / 1000)
         late += count_after(until_resumed, each.answered_ns, entering)
-    yield Metric("hold.last_order.p50", percentile(latencies, 0.5), "ms", len(held))
-    yield Metric("hold.last_order.max", max(latencies), "ms", len(held))
+    for name, latencies in (("handled", after_handled), ("asked", after_asked)):
+        yield Metric(f"hold.{name}_to_last_order.p50", percentile(latencies, 0.5), "ms", len(held))
+        yield Metric(f"hold.{name}_to_last_order.max", max(latencies), "ms", len(held))
+    raced = sum(1 for each in after_asked if each > 0)
+    yield Metric("hold.with_orders_after_asked", raced, "holds", len(held))
     answers = [(each.answered_ns - each.asked_ns) / 1e6 for each in held]
     yield Metric("hold.answer.p50", percentile(answers, 0.5), "ms", len(held))
     yield Metric("hold.orders_after_answer", late, "orders", len(held))

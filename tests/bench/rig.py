@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import resource
 import select
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from attrs import field, frozen
+from attrs import frozen
 
 from propbot.settings_groups import known_names
 from tests.e2e.processes import PROPBOT, Bot, clean_environ, free_port
@@ -59,8 +60,8 @@ class Bench:
     folder: Path
     """For data directories; on a disk, not in memory, or `LEDGER_SYNC=full` costs nothing."""
     long: bool = False
-    profiler: Sequence[str] = field(factory=tuple)
-    """What to put before `python -m propbot run`; empty for a plain run."""
+    launcher: Sequence[str] = PROPBOT
+    """The program whose `run` is the bot: another one to take it apart."""
 
     def say(self, text: str) -> None:
         print(f"  {text}", file=sys.stderr, flush=True)
@@ -210,12 +211,12 @@ BOT_SETTINGS = {
 
 
 class BenchBot(Bot):
-    """A real `propbot run` on the benchmark's venues, perhaps under a profiler."""
+    """A real `propbot run` on the benchmark's venues."""
 
     def __init__(self, folder: Path, bench: Bench, **settings: str) -> None:
         known = known_names()
         super().__init__(folder, **{name: value for name, value in settings.items() if name in known})
-        self._profiler = list(bench.profiler)
+        self._launcher = list(bench.launcher)
 
     def spawn(self) -> float:
         """Starts the process and waits for nothing; the monotonic time right before."""
@@ -223,7 +224,7 @@ class BenchBot(Bot):
         began_s = time.monotonic()
         with open(self.folder / "bot.log", "ab") as log:
             self.process = subprocess.Popen(
-                [*self._profiler, *PROPBOT, "run"], cwd=self.folder, env=clean_environ(**self.settings), stdout=log,
+                [*self._launcher, "run"], cwd=self.folder, env=clean_environ(**self.settings), stdout=log,
                 stderr=log,
             )
         return began_s
@@ -234,22 +235,17 @@ class BenchBot(Bot):
 
     @property
     def pid(self) -> int:
-        """Of Python itself, also under a profiler."""
         assert self.process is not None
-        if not self._profiler:
-            return self.process.pid
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return int(children[0])
+        return self.process.pid
 
     def wait_trading(self) -> None:
         """Until both books are synchronised and the loop says that it only lacks an edge."""
         self.wait(lambda: "bps below" in self.get("/api/ui/state")["loop"]["why_not"], "the loop's readiness")
 
     def end(self) -> None:
-        """An ordered stop; a profiler writes its file then."""
+        """An ordered stop."""
         if self.process is not None and self.process.poll() is None:
-            os.kill(self.pid, 15)
-            self.process.wait(30)
+            self.terminate()
         self.close()
 
 
@@ -276,6 +272,30 @@ def cpu_s(pid: int) -> float:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+@frozen
+class MachineTime:
+    """CPU seconds since boot: of everybody at normal priority (the spinner is not), and of us with all children that
+    have ended."""
+
+    everybody_s: float
+    ours_s: float
+    mono_s: float
+
+    @staticmethod
+    def now() -> MachineTime:
+        user, _, system, *rest = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
+        busy = int(user) + int(system) + sum(int(each) for each in rest[2:4])  # interrupts
+        used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+        ours_s = sum(each.ru_utime + each.ru_stime for each in used)
+        return MachineTime(busy / os.sysconf("SC_CLK_TCK"), ours_s, time.monotonic())
+
+    def others_share(self, since: MachineTime) -> float:
+        """How much of all cores others used since then, 0..1."""
+        others_s = (self.everybody_s - since.everybody_s) - (self.ours_s - since.ours_s)
+        cores = len(os.sched_getaffinity(0))
+        return max(others_s / ((self.mono_s - since.mono_s) * cores), 0.0)
+
+
 def rss_mb(pid: int) -> float:
     """Resident memory of `pid` now."""
     return parse_rss_mb(Path(f"/proc/{pid}/status").read_text())
@@ -292,15 +312,17 @@ def parse_rss_mb(status: str) -> float:
 
 
 def metrics_of(name: str, rounds: Sequence[Sequence[float]], unit: str = "us") -> Iterable[Metric]:
-    """p50 and p99 of samples that came in rounds: the median of the rounds' p50, the p99 over all."""
+    """p10, p50 and p99 of samples that came in rounds: the median of the rounds' p10 and p50, the p99 over all. On a
+    machine that others use, p10 is what it takes when the core is free, and the others tell of them too."""
     samples = [value for each in rounds for value in each]
+    yield Metric(f"{name}.p10", median_of_rounds(rounds, 0.1), unit, len(samples))
     yield Metric(f"{name}.p50", median_of_rounds(rounds, 0.5), unit, len(samples))
     yield Metric(f"{name}.p99", percentile(samples, 0.99), unit, len(samples))
 
 
 __all__ = [
     "BOT_SETTINGS", "PROPBOT", "ROOT", "SPOT_RECORDING", "UM_RECORDING", "Bench", "BenchBot", "BenchFailure",
-    "BenchVenues", "Child", "Metric", "clean_environ", "cores_kept_awake", "cpu_s", "free_port", "interleaved",
+    "BenchVenues", "Child", "MachineTime", "Metric", "clean_environ", "cores_kept_awake", "cpu_s", "free_port", "interleaved",
     "median", "median_of_rounds", "metrics_of", "parse_rss_mb", "percentile", "rss_mb", "running_bench_bot",
     "running_child", "running_venues",
 ]

@@ -28,7 +28,8 @@ def test_one_disturbed_round_does_not_move_the_median() -> None:
 
 
 def test_figures_of_rounds_count_every_sample() -> None:
-    p50, p99 = metrics_of("x", [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0]])
+    p10, p50, p99 = metrics_of("x", [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0]])
+    assert (p10.metric, p10.value, p10.n) == ("x.p10", 4.0, 9)
     assert (p50.metric, p50.value, p50.n) == ("x.p50", 5.0, 9)
     assert (p99.metric, p99.value, p99.n) == ("x.p99", 9.0, 9)
 

@@ -47,6 +47,8 @@ class TlsStream(trio.abc.Stream):
                 return
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        if max_bytes is not None and max_bytes < 1:
+            raise ValueError("max_bytes must be 1 or more")
         await trio.lowlevel.checkpoint_if_cancelled()
         waited = False
         while True:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from propbot.domain.errors import SettingsError
 from propbot.domain.instruments import BINANCE_SPOT, BINANCE_UM, Fees
 from propbot.domain.mode import Mode, Profile
+from propbot.kit.ws_clients import WS_CLIENTS
 from propbot.settings import load_settings
 from propbot.settings_groups import GROUPS, KEY_NAMES, PROFILE_DEFAULTS, VARIABLE_NAMES, accepted, known_names
 from propbot.settings_values import RecordingMarket, SyntheticMarket
@@ -270,3 +271,11 @@ def test_the_example_file_is_valid_and_changes_no_default() -> None:
     assert settings.trading == load_settings({}, None).trading
     named = set(re.findall(r"^#?([A-Z][A-Z0-9_]+)=", EXAMPLE.read_text(encoding="utf-8"), re.MULTILINE))
     assert named <= known_names()
+
+
+def test_every_websocket_client_can_be_chosen_and_nothing_else() -> None:
+    for name in WS_CLIENTS:
+        assert load_settings({"WS_CLIENT": name}, None).house.ws_client == name
+    assert load_settings({}, None).house.ws_client in WS_CLIENTS
+    (problem,) = problems_of({"WS_CLIENT": "picows"})
+    assert all(name in problem for name in WS_CLIENTS)

@@ -10,6 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from propbot.domain.mode import Mode
+from propbot.kit.ws_clients import WS_CLIENTS
 from tests.scenarios.harness import World, open_world
 from tests.scenarios.truth import assert_invariants, assert_money_agrees
 
@@ -35,8 +36,11 @@ def assert_pnl_identity(world: World) -> None:
     assert_money_agrees(world, realised, unrealised, {str(venue): mark for venue, mark in known.items()})
 
 
-async def test_lots_open_and_close_and_everything_agrees(tmp_path: Path, autojump_clock: MockClock) -> None:
-    async with open_world(tmp_path) as world:
+@pytest.mark.parametrize("client", sorted(WS_CLIENTS))
+async def test_lots_open_and_close_and_everything_agrees(
+    tmp_path: Path, autojump_clock: MockClock, client: str
+) -> None:
+    async with open_world(tmp_path, WS_CLIENT=client) as world:
         await world.start_bot()
         await trio.sleep(60)
         closed = {row["lot_id"] for row in world.of_kind("lot") if row["state"] == "CLOSED"}

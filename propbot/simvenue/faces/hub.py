@@ -1,19 +1,28 @@
 """Who gets which market frame. Frames go out byte for byte; depth streams of any pace are served what the source has.
 
 A recording holds `@depth@0ms`, clients ask for `@depth` or `@depth@100ms`: all of these are one stream here, and it is
-noted in the trace when somebody gets another pace than asked for. Partial books (`@depth5`) are other streams.
+noted in the trace when somebody gets another pace than asked for. Partial books (`@depth5`) are other streams: no
+source has them, so they are made here, of what the venue shows after each depth frame.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from typing import Any
 
-from propbot.domain.market import DepthDiff, TopOfBook
+import msgspec
+
+from propbot.domain.market import DepthDiff, DepthSnapshot, TopOfBook
 from propbot.simvenue.faces.client import WsClient
 from propbot.simvenue.faces.core import Core
 from propbot.simvenue.records import MarketFrame
 
 _DIFF_DEPTH = re.compile(r"(?P<stream>[^@]+@depth)(?:@\d+ms)?")
+_PARTIAL_DEPTH = re.compile(r"(?P<symbol>[^@]+)@depth(?P<levels>5|10|20)(?:@\d+ms)?")
+
+PartialShape = Callable[[DepthDiff, DepthSnapshot], dict[str, Any]]
+"""(the depth frame, the best levels after it) → a partial book stream's message, in the venue's words."""
 
 
 def stream_key(stream: str) -> str:
@@ -34,8 +43,11 @@ def _update_id(frame: MarketFrame) -> int | None:
 class Hub:
     """One venue's market subscriptions."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, partial_shape: PartialShape) -> None:
         self._core = core
+        self._partial_shape = partial_shape
+        self._partials: dict[str, int] = {}
+        """Partial book streams that somebody has asked for → how many levels a side."""
         self._raw: dict[str, dict[WsClient, None]] = {}
         self._combined: dict[str, dict[WsClient, None]] = {}
         self._keys: dict[str, str] = {}
@@ -46,6 +58,9 @@ class Hub:
 
     def subscribe(self, client: WsClient, stream: str, *, combined: bool) -> None:
         key = stream_key(stream)
+        partial = _PARTIAL_DEPTH.fullmatch(stream)
+        if partial is not None:
+            self._partials[stream] = int(partial["levels"])
         (self._combined if combined else self._raw).setdefault(key, {})[client] = None
         if key in self._seen:
             self._note_served(stream, self._seen[key])
@@ -78,6 +93,20 @@ class Hub:
             client.offer(frame.envelope)
         for client in tuple(self._raw.get(key, ())):
             client.offer(frame.data)
+        if self._partials and isinstance(frame.event, DepthDiff):
+            self._publish_partials(frame.event)
+
+    def _publish_partials(self, diff: DepthDiff) -> None:
+        symbol = diff.symbol.lower()
+        for stream, levels in self._partials.items():
+            raw, combined = tuple(self._raw.get(stream, ())), tuple(self._combined.get(stream, ()))
+            if not (raw or combined) or not stream.startswith(f"{symbol}@"):
+                continue
+            data = msgspec.json.encode(self._partial_shape(diff, self._core.engine.depth(diff.symbol, levels))).decode()
+            for client in combined:
+                client.offer(f'{{"stream":"{stream}","data":{data}}}')
+            for client in raw:
+                client.offer(data)
 
     def _note_served(self, asked: str, served: str) -> None:
         if asked != served:

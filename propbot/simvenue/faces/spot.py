@@ -22,7 +22,7 @@ from propbot.simvenue.faces.private import Event, PrivateFeed, PrivateListener
 from propbot.simvenue.faces.rest import Call, RestFace, Security
 from propbot.simvenue.faces.spot_account import DEPTH_WEIGHT, SpotAccount, SpotMarket
 from propbot.simvenue.faces.spot_orders import REFUSALS, SpotOrders, made_cancel_id, open_orders_weight
-from propbot.simvenue.faces.spot_shapes import balances_event, order_event
+from propbot.simvenue.faces.spot_shapes import balances_event, order_event, partial_depth_shape
 from propbot.simvenue.faces.streams import StreamRules, StreamSession
 from propbot.simvenue.faces.wsapi import WsApiSession, WsMethod
 from propbot.simvenue.records import AccountMoved, EngineEvent, MarketFrame
@@ -75,7 +75,7 @@ class SpotFace:
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        self._hub = Hub(core)
+        self._hub = Hub(core, partial_depth_shape)
         self._feed = PrivateFeed.of(core, self._render)
         self._orders = SpotOrders(core, OrderEntry(core, REFUSALS))
         self._account = SpotAccount(core)
@@ -147,15 +147,18 @@ class SpotFace:
             "depth": WsMethod(DEPTH_WEIGHT, none, market.depth),
             "ticker.book": WsMethod(2, none, market.book_ticker),
             "ticker.price": WsMethod(2, none, market.price),
+            "avgPrice": WsMethod(2, none, market.average_price),
             "order.place": WsMethod(1, signed, orders.place, orders=True),
             "order.test": WsMethod(1, signed, orders.test),
             "order.cancel": WsMethod(1, signed, orders.cancel),
             "order.status": WsMethod(4, signed, orders.query),
             "openOrders.status": WsMethod(open_orders_weight, signed, orders.open_orders),
             "openOrders.cancelAll": WsMethod(1, signed, orders.cancel_all),
+            "allOrders": WsMethod(20, signed, orders.all_orders),
             "myTrades": WsMethod(20, signed, orders.trades),
             "account.status": WsMethod(20, signed, self._account.account),
             "account.commission": WsMethod(20, signed, self._account.commission),
+            "account.rateLimits.orders": WsMethod(40, signed, orders.order_limits),
             "userDataStream.subscribe.signature": WsMethod(2, signed, user_data.subscribe),
             "userDataStream.unsubscribe": WsMethod(2, none, user_data.unsubscribe),
         }

@@ -7,13 +7,13 @@ from decimal import Decimal
 from typing import Any
 
 from propbot.domain.instruments import Fees, Instrument
-from propbot.domain.market import TopOfBook
+from propbot.domain.market import DepthDiff, DepthSnapshot, TopOfBook
 from propbot.domain.money import BPS, ZERO
 from propbot.domain.orders import Side
 from propbot.simvenue.faces.limits import Limit
 from propbot.simvenue.faces.numbers import fixed8
 from propbot.simvenue.filters import OPEN_ORDERS_MAX
-from propbot.simvenue.records import NewOrder, OrderChanged, SimOrder, SimTif, SimTrade, SimType
+from propbot.simvenue.records import NewOrder, OrderChanged, SimOrder, SimStatus, SimTif, SimTrade, SimType
 
 Json = dict[str, Any]
 
@@ -48,8 +48,15 @@ def _state(order: SimOrder, quote_asked: Decimal) -> Json:
     }
 
 
+def expiry_reason(asked: NewOrder) -> str:
+    """Why an order of ours expires, if it does, in the words of 2026 (binance-spot-api-docs, enums)."""
+    if asked.type is SimType.MARKET:
+        return "INSUFFICIENT_LIQUIDITY"
+    return "UNFILLED_FOK_ORDER_EXPIRED" if asked.tif is SimTif.FOK else "UNFILLED_IOC_QUANTITY_EXPIRED"
+
+
 def _placed_expiry(order: SimOrder) -> Json:
-    return {"expiryReason": "INSUFFICIENT_LIQUIDITY"} if order.status.value == "EXPIRED" else {}
+    return {"expiryReason": expiry_reason(order.request)} if order.status is SimStatus.EXPIRED else {}
 
 
 def placed_shape(order: SimOrder, response_type: str, quote_asked: Decimal = ZERO) -> Json:
@@ -171,7 +178,7 @@ def order_event(changed: OrderChanged, cancel_id: str, now_ms: int) -> Json:
         "V": "NONE",
     }
     if changed.what == "EXPIRED":
-        event["eR"] = "INSUFFICIENT_LIQUIDITY"
+        event["eR"] = expiry_reason(asked)
     return event
 
 
@@ -250,6 +257,11 @@ def ticker_shape(top: TopOfBook) -> Json:
         "askPrice": top.ask,
         "askQty": top.ask_qty,
     }
+
+
+def partial_depth_shape(_: DepthDiff, book: DepthSnapshot) -> Json:
+    """One message of a partial book stream (`@depth5`): the REST answer's shape, no event."""
+    return {"lastUpdateId": book.last_id, "bids": book.bids, "asks": book.asks}
 
 
 def commission_rates(fees: Fees) -> Json:

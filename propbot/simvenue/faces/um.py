@@ -29,6 +29,7 @@ from propbot.simvenue.faces.um_countdown import Countdown
 from propbot.simvenue.faces.um_market import UmMarket
 from propbot.simvenue.faces.um_orders import REFUSALS, UmOrders
 from propbot.simvenue.faces.um_private import ListenKeys, UmEvents
+from propbot.simvenue.faces.um_shapes import partial_depth_shape
 from propbot.simvenue.faces.wsapi import WsApiSession, WsMethod
 from propbot.simvenue.records import MarketFrame
 from propbot.simvenue.server import Request, Response
@@ -87,7 +88,7 @@ class UmFace:
 
     def __init__(self, core: Core) -> None:
         self._core = core
-        self._hub = Hub(core)
+        self._hub = Hub(core, partial_depth_shape)
         self._feed = PrivateFeed.of(core, UmEvents(core).render)
         self._keys = ListenKeys(core, self._feed)
         self._countdown = Countdown(self._cancel_all)

@@ -16,7 +16,8 @@ from propbot.simvenue.faces.params import Params, check_precision
 from propbot.simvenue.faces.rest import Call, Route, Security
 from propbot.simvenue.faces.um_countdown import Countdown
 from propbot.simvenue.faces.um_shapes import placed_shape, queried_shape, trade_shape
-from propbot.simvenue.records import NewOrder, Refusal, SimOrder, SimTif, SimType
+from propbot.simvenue.filters import check_filters
+from propbot.simvenue.records import NewOrder, Refusal, SimOrder, SimStatus, SimTif, SimType
 
 REFUSALS: RefusalTable = {
     Refusal.BAD_SYMBOL: (-1121, "Invalid symbol."),
@@ -66,6 +67,7 @@ class UmOrders:
         signed = Security.SIGNED
         return (
             Route("POST", "/fapi/v1/order", 0, signed, self.place, orders=True),
+            Route("POST", "/fapi/v1/order/test", 0, signed, self.test),
             Route("GET", "/fapi/v1/order", 1, signed, self.query),
             Route("DELETE", "/fapi/v1/order", 1, signed, self.cancel),
             Route("GET", "/fapi/v1/openOrder", 1, signed, self.open_order),
@@ -83,6 +85,13 @@ class UmOrders:
         ack = self._response_type(call.params) == "ACK"
         order = await self.entry.place(asked, call.recheck)
         return placed_shape(instrument, order, ack=ack)
+
+    async def test(self, call: Call) -> Any:
+        """As an accepted order would be answered, with no id, since there is none."""
+        instrument, asked = self._read_order(call.params)
+        top, now_ms = self.core.engine.top(asked.symbol), self.core.wall_ms()
+        check_filters(instrument, asked, None if top is None else self.core.engine.mark_price(asked.symbol))
+        return placed_shape(instrument, SimOrder(0, asked, SimStatus.NEW, now_ms, now_ms), ack=True)
 
     async def query(self, call: Call) -> Any:
         return self._queried(self._find(call.params))

@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 from propbot.domain.instruments import Instrument
-from propbot.domain.market import TopOfBook
+from propbot.domain.market import DepthDiff, DepthSnapshot, TopOfBook
 from propbot.domain.money import ZERO, amount_text
 from propbot.domain.orders import Side
 from propbot.simvenue.faces.limits import Limit
@@ -206,6 +206,21 @@ def ticker_shape(top: TopOfBook, now_ms: int) -> Json:
         "askQty": top.ask_qty,
         "time": top.event_ms or now_ms,
         "lastUpdateId": top.update_id,
+    }
+
+
+def partial_depth_shape(diff: DepthDiff, book: DepthSnapshot) -> Json:
+    """One message of a partial book stream (`@depth10`): an update like the others, but of all that it shows."""
+    return {
+        "e": "depthUpdate",
+        "E": diff.event_ms,
+        "T": diff.event_ms,
+        "s": diff.symbol,
+        "U": diff.first_id,
+        "u": diff.last_id,
+        "pu": diff.prev_id,
+        "b": book.bids,
+        "a": book.asks,
     }
 
 

@@ -20,10 +20,11 @@ from propbot.simvenue.faces.hub import Hub
 from propbot.simvenue.faces.market import ping
 from propbot.simvenue.faces.private import Event, PrivateFeed, PrivateListener
 from propbot.simvenue.faces.rest import Call, RestFace, Security
-from propbot.simvenue.faces.spot_account import DEPTH_WEIGHT, SpotAccount, SpotMarket
+from propbot.simvenue.faces.spot_account import DEPTH_WEIGHT, SpotAccount, SpotMarket, day_weight
 from propbot.simvenue.faces.spot_orders import REFUSALS, SpotOrders, made_cancel_id, open_orders_weight
 from propbot.simvenue.faces.spot_shapes import balances_event, order_event, partial_depth_shape
 from propbot.simvenue.faces.streams import StreamRules, StreamSession
+from propbot.simvenue.faces.tape import Tapes
 from propbot.simvenue.faces.wsapi import WsApiSession, WsMethod
 from propbot.simvenue.records import AccountMoved, EngineEvent, MarketFrame
 from propbot.simvenue.server import Request, Response
@@ -79,7 +80,8 @@ class SpotFace:
         self._feed = PrivateFeed.of(core, self._render)
         self._orders = SpotOrders(core, OrderEntry(core, REFUSALS))
         self._account = SpotAccount(core)
-        self._market = SpotMarket(core)
+        self._tapes = Tapes()
+        self._market = SpotMarket(core, self._tapes)
         routes = [part.routes() for part in (self._market, self._orders, self._account)]
         self._rest = RestFace(
             core,
@@ -94,6 +96,7 @@ class SpotFace:
         return await self._rest.answer(request)
 
     def publish(self, frame: MarketFrame) -> None:
+        self._tapes.see(frame)
         self._hub.publish(frame)
 
     def cut_all(self) -> None:
@@ -147,7 +150,9 @@ class SpotFace:
             "depth": WsMethod(DEPTH_WEIGHT, none, market.depth),
             "ticker.book": WsMethod(2, none, market.book_ticker),
             "ticker.price": WsMethod(2, none, market.price),
+            "ticker.24hr": WsMethod(day_weight, none, market.day),
             "avgPrice": WsMethod(2, none, market.average_price),
+            "trades.recent": WsMethod(25, none, market.trades),
             "order.place": WsMethod(1, signed, orders.place, orders=True),
             "order.test": WsMethod(1, signed, orders.test),
             "order.cancel": WsMethod(1, signed, orders.cancel),

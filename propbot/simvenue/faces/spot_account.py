@@ -15,6 +15,8 @@ from propbot.simvenue.faces.numbers import fixed8
 from propbot.simvenue.faces.params import Params
 from propbot.simvenue.faces.rest import Call, Route, Security, Serve, Weight
 from propbot.simvenue.faces.spot_shapes import commission_rates, exchange_info, ticker_shape
+from propbot.simvenue.faces.tape import TRADES_KEPT, Tapes
+from propbot.simvenue.faces.tape_shapes import spot_day_shape, trade_row
 
 DEPTH_WEIGHT = depth_weight(((100, 5), (500, 25), (1000, 50), (5000, 250)))
 
@@ -22,6 +24,7 @@ DEPTH_WEIGHT = depth_weight(((100, 5), (500, 25), (1000, 50), (5000, 250)))
 @define(eq=False)
 class SpotMarket:
     core: Core
+    tapes: Tapes
 
     def routes(self) -> Sequence[Route]:
         table: Sequence[tuple[str, Weight, Serve]] = (
@@ -31,7 +34,9 @@ class SpotMarket:
             ("/api/v3/depth", DEPTH_WEIGHT, self.depth),
             ("/api/v3/ticker/bookTicker", _ticker_weight, self.book_ticker),
             ("/api/v3/ticker/price", _ticker_weight, self.price),
+            ("/api/v3/ticker/24hr", day_weight, self.day),
             ("/api/v3/avgPrice", 2, self.average_price),
+            ("/api/v3/trades", 25, self.trades),
         )
         return tuple(Route("GET", path, weight, Security.NONE, serve) for path, weight, serve in table)
 
@@ -55,6 +60,17 @@ class SpotMarket:
         instruments, single = chosen(self.core, call.params)
         rows = [self._price(instrument) for instrument in instruments]
         return rows[0] if single else rows
+
+    async def day(self, call: Call) -> Any:
+        instruments, single = chosen(self.core, call.params)
+        now_ms = self.core.wall_ms()
+        rows = [spot_day_shape(self.tapes.of(i.symbol).day(now_ms), top_of(self.core, i), now_ms) for i in instruments]
+        return rows[0] if single else rows
+
+    async def trades(self, call: Call) -> Any:
+        tape = self.tapes.of(self.core.instrument(call.params.text("symbol")).symbol)
+        limit = call.params.limit(500, TRADES_KEPT)
+        return [{**trade_row(trade), "isBestMatch": True} for trade in tape.last_trades(limit)]
 
     async def average_price(self, call: Call) -> Any:
         """Over the last trade alone (`mins` 0, as a venue with no window says)."""
@@ -135,3 +151,7 @@ class SpotAccount:
 
 def _ticker_weight(params: Params) -> int:
     return 2 if params.get("symbol") else 4
+
+
+def day_weight(params: Params) -> int:
+    return 2 if params.get("symbol") else 80

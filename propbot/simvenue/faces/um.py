@@ -24,6 +24,7 @@ from propbot.simvenue.faces.hub import Hub
 from propbot.simvenue.faces.private import Event, PrivateFeed, PrivateListener
 from propbot.simvenue.faces.rest import RestFace, Security
 from propbot.simvenue.faces.streams import StreamRules, StreamSession
+from propbot.simvenue.faces.tape import Tapes
 from propbot.simvenue.faces.um_account import UmAccount
 from propbot.simvenue.faces.um_countdown import Countdown
 from propbot.simvenue.faces.um_market import UmMarket
@@ -95,7 +96,8 @@ class UmFace:
         entry = OrderEntry(core, REFUSALS)
         self._orders = UmOrders(core, entry, self._countdown)
         self._account = UmAccount(core)
-        self._market = UmMarket(core)
+        self._tapes = Tapes()
+        self._market = UmMarket(core, self._tapes)
         routes = [part.routes() for part in (self._market, self._orders, self._account, self._keys)]
         self._rest = RestFace(
             core,
@@ -110,6 +112,7 @@ class UmFace:
         return await self._rest.answer(request)
 
     def publish(self, frame: MarketFrame) -> None:
+        self._tapes.see(frame)
         self._hub.publish(frame)
 
     def cut_all(self) -> None:

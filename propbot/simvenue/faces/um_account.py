@@ -78,7 +78,7 @@ class UmAccount:
     async def account_v2(self, call: Call) -> Any:
         now_ms, views = self.core.wall_ms(), self._views()
         positions = [position_v2_shape(view, self._leverage(view), now_ms) for view in views]
-        return {**_CONFIG, **account_shape(self._wallets(), views, now_ms), "positions": positions}
+        return {**_CONFIG, "feeBurn": False, **account_shape(self._wallets(), views, now_ms), "positions": positions}
 
     async def account_v3(self, call: Call) -> Any:
         now_ms, views = self.core.wall_ms(), self._views()

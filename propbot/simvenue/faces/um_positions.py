@@ -187,7 +187,7 @@ def bracket_shape(instrument: Instrument) -> Json:
         "notionalCap": int(MAX_NOTIONAL),
         "notionalFloor": 0,
         "maintMarginRatio": float(_MAINTENANCE),
-        "cum": 0.0,
+        "cum": 0,
     }
     return {"symbol": instrument.symbol, "notionalCoef": 1.0, "brackets": [bracket]}
 

@@ -64,7 +64,13 @@ class StillMarket:
         diff = DepthDiff(venue, SYMBOL, self.last_id, self.last_id, self.last_id - 1, [], [], 0)
         return self._send(venue, stream, f'{{"e":"depthUpdate","u":{self.last_id}}}', diff)
 
-    def _send(self, venue: VenueId, stream: str, text: str, event: DepthDiff | TopOfBook) -> MarketFrame:
+    def trade(self, venue: VenueId, price: str, qty: str, *, ago_ms: int = 0) -> MarketFrame:
+        self.last_id += 1
+        ts_ms = self.wall_ns() // 1_000_000 - ago_ms
+        text = f'{{"e":"trade","t":{self.last_id},"p":"{price}","q":"{qty}","T":{ts_ms},"m":true}}'
+        return self._send(venue, "btcusdt@trade", text, None)
+
+    def _send(self, venue: VenueId, stream: str, text: str, event: DepthDiff | TopOfBook | None) -> MarketFrame:
         envelope = f'{{"stream":"{stream}","data":{text}}}'
         frame = MarketFrame(venue, SYMBOL, stream, envelope, text, event)
         assert self.publish is not None

@@ -89,3 +89,22 @@ async def test_the_websocket_api_answers_what_rest_does(world, autojump_clock):
     assert {row["count"] for row in limits["result"]} == {1}
     average = await world.call_ws(session, "avgPrice", signed=False, symbol=SYMBOL)
     assert Decimal(average["result"]["price"]) == Decimal("60000.05")
+
+
+@pytest.mark.parametrize(("venue", "root"), [(SPOT, "/api/v3"), (UM, "/fapi/v1")])
+async def test_a_day_of_trades_is_told_and_the_last_ones_are_listed(world, venue, root, autojump_clock):
+    assert (await world.ask(venue, "GET", f"{root}/ticker/24hr", symbol=SYMBOL)).body["count"] == 0
+    world.market.trade(venue, "50000.00", "9.000", ago_ms=25 * 3600 * 1000)
+    for minute, (price, qty) in enumerate((("60000.00", "0.100"), ("60600.00", "0.200"), ("59700.00", "0.100"))):
+        world.market.trade(venue, price, qty, ago_ms=(3 - minute) * 60_000)
+    world.market.trade(venue, "0", "0")  # the perp's stream has rows that are no trades
+    day = (await world.ask(venue, "GET", f"{root}/ticker/24hr", symbol=SYMBOL)).body
+    prices = [Decimal(day[name]) for name in ("openPrice", "highPrice", "lowPrice", "lastPrice")]
+    assert prices == [60000, 60600, 59700, 59700]
+    assert (Decimal(day["lastQty"]), Decimal(day["volume"])) == (Decimal("0.1"), Decimal("0.4"))
+    assert (Decimal(day["quoteVolume"]), Decimal(day["weightedAvgPrice"])) == (24090, 60225)
+    assert (Decimal(day["priceChange"]), day["priceChangePercent"], day["count"]) == (-300, "-0.500", 3)
+    rows = (await world.ask(venue, "GET", f"{root}/trades", symbol=SYMBOL, limit=2)).body
+    assert [(row["id"], row["price"]) for row in rows] == [(day["lastId"] - 1, "60600.00"), (day["lastId"], "59700.00")]
+    everything = (await world.ask(venue, "GET", f"{root}/ticker/24hr")).body
+    assert [row["lastId"] for row in everything] == [day["lastId"]]

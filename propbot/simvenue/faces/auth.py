@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 
 from propbot.domain.instruments import Credentials
-from propbot.simvenue.faces.errors import bad_key, bad_key_format, bad_signature, illegal, missing, outside_window
+from propbot.simvenue.faces.errors import bad_key, bad_key_format, bad_signature, bad_window, missing, outside_window
 from propbot.simvenue.faces.params import Params
 
 RECV_WINDOW_MS_DEFAULT = Decimal(5000)
@@ -61,7 +61,7 @@ def check_window(params: Params, now_ms: int) -> None:
     if window_ms is None:
         window_ms = RECV_WINDOW_MS_DEFAULT
     if window_ms > RECV_WINDOW_MS_MAX:
-        raise illegal("recvWindow", "0..60000")
+        raise bad_window()
     stamp_ms = stamp / 1000 if stamp >= _MICROSECONDS_FROM else stamp
     if stamp_ms >= now_ms + _AHEAD_MS_MAX:
         raise outside_window(ahead=True)

@@ -61,6 +61,10 @@ def bad_signature() -> ApiError:
     return ApiError(400, -1022, "Signature for this request is not valid.")
 
 
+def bad_window() -> ApiError:
+    return ApiError(400, -1131, "recvWindow must be less than 60000.")
+
+
 def outside_window(*, ahead: bool) -> ApiError:
     if ahead:
         return ApiError(400, -1021, "Timestamp for this request was 1000ms ahead of the server's time.")

@@ -52,9 +52,10 @@ def verdicts(tmp_path_factory: pytest.TempPathFactory) -> Any:
     said: dict[str, Verdicts] = {}
 
     def of(judge: str) -> Verdicts:
+        python = judges_python()
         if judge not in said:
             said[judge] = {}  # one that dies is not called again for each of its checks
-            said[judge] = run_judge(judge, judges_python(), tmp_path_factory.mktemp(judge))
+            said[judge] = run_judge(judge, python, tmp_path_factory.mktemp(judge))
         return said[judge]
 
     return of

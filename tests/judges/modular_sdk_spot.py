@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from binance_common.configuration import ConfigurationRestAPI
-from binance_common.errors import UnauthorizedError
+from binance_common.errors import Error, RateLimitBanError, TooManyRequestsError, UnauthorizedError
 from binance_sdk_spot.spot import Spot
 from modular_sdk_desk import Inbox, amounts, configurations, hear_complaints, one_of, refused, refused_ws, whole
 from verdicts import SYMBOL, amount, assert_book, assert_chain, eventually, judge, on_step, total
@@ -300,6 +300,26 @@ async def check_market_streams_fit_their_models(desk: Desk) -> None:
         assert_book(whole(book).bids, book.asks)
     for trade in inboxes["trade"].messages:
         assert amount(whole(trade).p) > 0
+
+
+# Last, since nothing is answered after it
+
+
+async def check_too_much_weight_is_limited_and_going_on_is_banned(desk: Desk) -> None:
+    def ask_until(kind: type[Error], times: int) -> Error:
+        for _ in range(times):
+            try:
+                desk.rest.depth(SYMBOL, limit=5000)
+            except kind as refusal:
+                return refusal
+            except TooManyRequestsError:
+                continue
+        raise AssertionError(f"no {kind.__name__} within {times} requests")
+
+    limited = ask_until(TooManyRequestsError, 250)
+    assert (limited.status_code, 0 < limited.retry_after <= 60) == (-1003, True)
+    banned = ask_until(RateLimitBanError, 15)
+    assert (banned.status_code, 60 < banned.retry_after <= 120) == (-1003, True)
 
 
 if __name__ == "__main__":

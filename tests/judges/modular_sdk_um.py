@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from binance_common.configuration import ConfigurationRestAPI
-from binance_common.errors import UnauthorizedError
+from binance_common.errors import Error, RateLimitBanError, TooManyRequestsError, UnauthorizedError
 from binance_sdk_derivatives_trading_usds_futures.derivatives_trading_usds_futures import (
     DerivativesTradingUsdsFutures,
 )
@@ -331,6 +331,26 @@ async def check_market_streams_fit_their_models(desk: Desk) -> None:
     for book in inboxes["partial"].messages:
         assert (len(book.b), len(book.a)) == (5, 5)
         assert_book(book.b, book.a)
+
+
+# Last, since nothing is answered after it
+
+
+async def check_too_much_weight_is_limited_and_going_on_is_banned(desk: Desk) -> None:
+    def ask_until(kind: type[Error], times: int) -> Error:
+        for _ in range(times):
+            try:
+                desk.rest.order_book(SYMBOL, limit=1000)
+            except kind as refusal:
+                return refusal
+            except TooManyRequestsError:
+                continue
+        raise AssertionError(f"no {kind.__name__} within {times} requests")
+
+    limited = ask_until(TooManyRequestsError, 250)
+    assert (limited.status_code, 0 < limited.retry_after <= 60) == (-1003, True)
+    banned = ask_until(RateLimitBanError, 15)
+    assert (banned.status_code, 60 < banned.retry_after <= 120) == (-1003, True)
 
 
 if __name__ == "__main__":

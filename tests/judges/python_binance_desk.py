@@ -7,14 +7,15 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import Any
+from typing import Any, ClassVar
 
 from binance import AsyncClient, BinanceSocketManager, Client
 from binance.exceptions import BinanceAPIException
-from verdicts import SYMBOL, amount
+from verdicts import SYMBOL, amount, on_step
 
 SPOT = {"API_URL": "{rest}/api", "MARGIN_API_URL": "{rest}/sapi", "WS_API_URL": "{ws_api}"}
 PERP = {"FUTURES_URL": "{rest}/fapi", "WS_FUTURES_URL": "{ws_api}"}
+WEIGHTS, COUNTS = "X-MBX-USED-WEIGHT-", "X-MBX-ORDER-COUNT-"
 STREAMS = {"STREAM_URL": "{ws}/", "FSTREAM_URL": "{ws}/"}
 
 
@@ -22,6 +23,7 @@ STREAMS = {"STREAM_URL": "{ws}/", "FSTREAM_URL": "{ws}/"}
 class Desk:
     """The blocking client and the asynchronous one, both on one account."""
 
+    tick: ClassVar[str]
     access: Mapping[str, str]
     rest: Client
     later: AsyncClient
@@ -32,13 +34,29 @@ class Desk:
         """A new one each time: a manager hands out a closed socket again if its name comes back."""
         return BinanceSocketManager(self.later)
 
+    def top(self) -> tuple[Decimal, Decimal]:
+        """The best bid and ask."""
+        raise NotImplementedError
+
+    def far_below(self) -> str:
+        """A price at which a buy rests."""
+        return on_step(self.top()[0] * Decimal("0.98"), self.tick)
+
+    def above(self) -> str:
+        """A price at which a buy crosses."""
+        return on_step(self.top()[1] * Decimal("1.001"), self.tick)
+
     def another(self, **keys: str) -> Client:
         """A client with other keys."""
         key, secret = _keys(self.access)
         return Client(keys.get("key", key), keys.get("secret", secret), ping=False)
 
+
+class SpotDesk(Desk):
+    tick = "0.01"
+
     def balances(self) -> dict[str, tuple[Decimal, Decimal]]:
-        """Spot: asset → (free, locked)."""
+        """Asset → (free, locked)."""
         rows = self.rest.get_account()["balances"]
         return {row["asset"]: (amount(row["free"]), amount(row["locked"])) for row in rows}
 
@@ -46,12 +64,12 @@ class Desk:
         row = self.rest.get_orderbook_ticker(symbol=SYMBOL)
         return amount(row["bidPrice"]), amount(row["askPrice"])
 
-    def perp_top(self) -> tuple[Decimal, Decimal]:
-        row = self.rest.futures_orderbook_ticker(symbol=SYMBOL)
-        return amount(row["bidPrice"]), amount(row["askPrice"])
+
+class PerpDesk(Desk):
+    tick = "0.10"
 
     def wallet(self) -> Decimal:
-        """The perp's wallet balance in USDT."""
+        """The wallet balance in USDT."""
         rows = self.rest.futures_account_balance()
         return next(amount(row["balance"]) for row in rows if row["asset"] == "USDT")
 
@@ -59,20 +77,36 @@ class Desk:
         rows = self.rest.futures_position_information(symbol=SYMBOL, version=2)
         return amount(rows[0]["positionAmt"])
 
+    def top(self) -> tuple[Decimal, Decimal]:
+        row = self.rest.futures_orderbook_ticker(symbol=SYMBOL)
+        return amount(row["bidPrice"]), amount(row["askPrice"])
+
+    def limit_buy(self, price: str, quantity: str = "0.01", **more: Any) -> Any:
+        asked = {"timeInForce": "GTC", **more}
+        return self.rest.futures_create_order(
+            symbol=SYMBOL, side="BUY", type="LIMIT", quantity=quantity, price=price, **asked
+        )
+
+    def market(self, side: str, quantity: str, **more: Any) -> Any:
+        """With the answer that tells what became of it."""
+        return self.rest.futures_create_order(
+            symbol=SYMBOL, side=side, type="MARKET", quantity=quantity, newOrderRespType="RESULT", **more
+        )
+
 
 @asynccontextmanager
-async def open_spot(access: Mapping[str, str]) -> AsyncIterator[Desk]:
+async def open_spot(access: Mapping[str, str]) -> AsyncIterator[SpotDesk]:
     _point_at(access, SPOT)
-    desk = Desk(access, Client(*_keys(access)), await AsyncClient.create(*_keys(access)))
+    desk = SpotDesk(access, Client(*_keys(access)), await AsyncClient.create(*_keys(access)))
     yield desk
     await _close(desk)
 
 
 @asynccontextmanager
-async def open_perp(access: Mapping[str, str]) -> AsyncIterator[Desk]:
+async def open_perp(access: Mapping[str, str]) -> AsyncIterator[PerpDesk]:
     """Without the pings that the clients begin with: they go to spot."""
     _point_at(access, PERP)
-    desk = Desk(access, Client(*_keys(access), ping=False), AsyncClient(*_keys(access)))
+    desk = PerpDesk(access, Client(*_keys(access), ping=False), AsyncClient(*_keys(access)))
     yield desk
     await _close(desk)
 

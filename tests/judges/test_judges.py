@@ -20,7 +20,11 @@ import pytest
 from tests.e2e.processes import clean_environ, running_venues
 
 HERE = Path(__file__).parent
-JUDGES = ("python_binance_spot", "python_binance_um", "modular_sdk_spot", "modular_sdk_um")
+JUDGES = (
+    "python_binance_spot", "python_binance_spot_refusals", "python_binance_spot_streams",
+    "python_binance_um", "python_binance_um_refusals", "python_binance_um_streams",
+    "modular_sdk_spot", "modular_sdk_um",
+)
 JUDGE_S_MAX = 100.0
 
 Verdicts = Mapping[str, Mapping[str, Any]]

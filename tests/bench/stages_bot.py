@@ -79,9 +79,9 @@ def _patch() -> None:
 
 def _patch_arrival() -> None:
     """`bytes`: a tick's bytes have left TLS, before any WebSocket code has seen them."""
-    import trio
+    from propbot.kit.tls import TlsStream
 
-    original = trio.SSLStream.receive_some
+    original = TlsStream.receive_some
 
     async def receive_some(self: Any, max_bytes: int | None = None) -> Any:
         data = await original(self, max_bytes)
@@ -89,7 +89,7 @@ def _patch_arrival() -> None:
             _stamps.append(("bytes", time.monotonic_ns()))
         return data
 
-    trio.SSLStream.receive_some = receive_some  # type: ignore[method-assign]
+    TlsStream.receive_some = receive_some  # type: ignore[method-assign]
 
 
 def _leave() -> None:

@@ -14,4 +14,5 @@ stderr. One room a file:
     loops         minimal loops of the same parts, each as a program: what the rig and the parts cost without us
     ingest, tick_to_order, commit, hold, api, start, memory, virtual_time      one measurement each
     goals         what the figures are held against, on stderr only
+    anatomy       where the time goes, for people: a tick's journey (with stages_bot) and the flood's profile
 """

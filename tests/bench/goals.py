@@ -1,11 +1,16 @@
 """What the figures are held against: goals, and the floors that a figure is a multiple of. Shown on stderr only.
 
+    python -m tests.bench.goals FILE      the JSON lines of a run as a table for docs/performance.md
+
 A goal is a target on an otherwise idle two-core machine; no run fails by missing one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from attrs import frozen
 
@@ -66,15 +71,36 @@ def floor_of(name: str, found: Mapping[str, Metric]) -> Metric | None:
     return None
 
 
-def table(metrics: list[Metric]) -> str:
-    """For people: figure, goal, and how many times its floor a figure is."""
+HEAD = ("metric", "value", "unit", "n", "goal", "times its floor")
+
+
+def _cells(metrics: Sequence[Metric]) -> list[tuple[str, ...]]:
+    """Figure, goal, and how many times its floor a figure is."""
     found = {metric.metric: metric for metric in metrics}
-    rows = [("metric", "value", "unit", "n", "goal", "times its floor")]
+    rows: list[tuple[str, ...]] = []
     for metric in metrics:
         goal, floor = GOALS.get(metric.metric), floor_of(metric.metric, found)
-        shown = "" if goal is None else f"{goal}{'' if goal.met(metric.value) else '  missed'}"
+        shown = "" if goal is None else f"{goal}{'' if goal.met(metric.value) else ', missed'}"
         times = "" if floor is None or not floor.value else f"{metric.value / floor.value:.2f}"
-        rows.append((metric.metric, f"{metric.value:,.2f}", metric.unit, str(metric.n), shown, times))
+        digits = 0 if abs(metric.value) >= 100 else 2
+        rows.append((metric.metric, f"{metric.value:,.{digits}f}", metric.unit, str(metric.n), shown, times))
+    return rows
+
+
+def table(metrics: Sequence[Metric]) -> str:
+    """For a terminal."""
+    rows = [HEAD, *_cells(metrics)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = ("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) for row in rows)
     return "\n".join(line.rstrip() for line in lines)
+
+
+def markdown(metrics: Sequence[Metric]) -> str:
+    """For docs/performance.md."""
+    rows = [HEAD, ("---",) * len(HEAD), *_cells(metrics)]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in rows)
+
+
+if __name__ == "__main__":
+    lines = Path(sys.argv[1]).read_text().splitlines()
+    print(markdown([Metric(**json.loads(line)) for line in lines]))

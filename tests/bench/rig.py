@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 from attrs import frozen
 
 from propbot.settings_groups import known_names
-from tests.e2e.processes import PROPBOT, Bot, clean_environ, free_port
+from tests.e2e.processes import PROPBOT, Bot, clean_environ
 
 T = TypeVar("T")
 
@@ -322,7 +322,7 @@ def metrics_of(name: str, rounds: Sequence[Sequence[float]], unit: str = "us") -
 
 __all__ = [
     "BOT_SETTINGS", "PROPBOT", "ROOT", "SPOT_RECORDING", "UM_RECORDING", "Bench", "BenchBot", "BenchFailure",
-    "BenchVenues", "Child", "MachineTime", "Metric", "clean_environ", "cores_kept_awake", "cpu_s", "free_port",
-    "interleaved", "median", "median_of_rounds", "metrics_of", "parse_rss_mb", "percentile", "rss_mb", "running_bench_bot",
+    "BenchVenues", "Child", "MachineTime", "Metric", "clean_environ", "cores_kept_awake", "cpu_s", "interleaved",
+    "median", "median_of_rounds", "metrics_of", "parse_rss_mb", "percentile", "rss_mb", "running_bench_bot",
     "running_child", "running_venues",
 ]

@@ -72,7 +72,7 @@ def test_the_table_shows_goals_and_multiples() -> None:
         Metric("ingest.tls.cpu_us_per_frame", 50.0, "us", 10),
         Metric("floor.bare_frames.tls.cpu_us_per_frame", 2.0, "us", 10),
     ])
-    assert "< 20  missed" in shown
+    assert "< 20, missed" in shown
     assert shown.splitlines()[1].endswith("25.00")
 
 

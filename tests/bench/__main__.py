@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import http.client
 import os
 import platform
 import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 from types import ModuleType
 
+import httpx
+
 from tests.bench import api, commit, hold, ingest, memory, start, tick_to_order, virtual_time
 from tests.bench.goals import table
 from tests.bench.rig import Bench, BenchFailure, MachineTime, Metric, cores_kept_awake
 
+FAILURES = (
+    BenchFailure, AssertionError, OSError, httpx.HTTPError, http.client.HTTPException, subprocess.SubprocessError,
+)
+"""What ends one measurement and lets the next one begin."""
 ROOMS: tuple[ModuleType, ...] = (ingest, tick_to_order, commit, hold, api, start, virtual_time, memory)
 
 
@@ -54,7 +62,7 @@ def run_room(room: ModuleType, bench: Bench, metrics: list[Metric], json_file: P
             if json_file is not None:
                 with open(json_file, "a") as file:
                     file.write(metric.line() + "\n")
-    except (BenchFailure, AssertionError, OSError) as error:
+    except FAILURES as error:
         say(f"  FAILED: {type(error).__name__}: {error}")
         return False
     after = MachineTime.now()

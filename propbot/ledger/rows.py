@@ -61,8 +61,7 @@ def order_row(request: OrderRequest, intent: Intent) -> dict[str, Any]:
 
 def read_order(row: sqlite3.Row) -> OrderRow:
     columns = dict(row)
-    columns["request"] = columns
-    return _converter.structure(columns, OrderRow)
+    return _converter.structure({**columns, "request": columns}, OrderRow)
 
 
 def fill_columns(fill: Fill, booked_ns: int) -> dict[str, Any]:

@@ -38,6 +38,8 @@ NAME = "ingest"
 ROUNDS = 3
 SETTINGS = {"MIN_SPREAD_BPS": "100", "LEDGER_SYNC": "normal"}
 """The recorded perpetual moves by 40 bps, the marker by 300."""
+CLIENTS = {"websockets": "", "trio-websocket": "_trio_websocket"}
+"""The WebSocket clients, the default first; what is measured with the other one has its name."""
 
 _count = itertools.count()
 
@@ -70,8 +72,9 @@ def measure(bench: Bench) -> Iterable[Metric]:
         roads = {"tls": tls, "plain": plain}
         variants: dict[str, Callable[[], Flooded]] = {}
         for road, venues in roads.items():
-            variants[f"ingest.{road}"] = partial(_flood_bot, bench, folder, venues)
-            variants[f"floor.ws_layer.{road}"] = partial(_flood_reader, folder, venues, "ws")
+            for client, suffix in CLIENTS.items():
+                variants[f"ingest{suffix}.{road}"] = partial(_flood_bot, bench, folder, venues, client)
+                variants[f"floor.ws_layer{suffix}.{road}"] = partial(_flood_reader, folder, venues, client)
             variants[f"floor.bare_frames.{road}"] = partial(_flood_reader, folder, venues, "bare")
         for name, rounds in interleaved(ROUNDS, variants).items():
             n = rounds[0].frames
@@ -80,10 +83,10 @@ def measure(bench: Bench) -> Iterable[Metric]:
     yield from _memory_loops(folder)
 
 
-def _flood_bot(bench: Bench, folder: Path, venues: BenchVenues) -> Flooded:
+def _flood_bot(bench: Bench, folder: Path, venues: BenchVenues, client: str) -> Flooded:
     """A fresh bot each time: after the marker it trades on a price that no venue has."""
     armed = venues.ask({"do": "arm"})
-    with running_bench_bot(folder / f"bot{next(_count)}", bench, venues, **SETTINGS) as bot:
+    with running_bench_bot(folder / f"bot{next(_count)}", bench, venues, WS_CLIENT=client, **SETTINGS) as bot:
         bot.wait_trading()
         used_s = cpu_s(bot.pid)
         told = venues.ask({"do": "flood"}, within_s=90)

@@ -35,7 +35,7 @@ from propbot.books.book import OrderBook
 from propbot.domain.instruments import BINANCE_SPOT, BINANCE_UM
 from propbot.domain.market import DepthSnapshot, TopOfBook
 from propbot.kit.net import TcpNetwork, parse_address
-from propbot.kit.ws import open_websocket
+from propbot.kit.ws_clients import WS_CLIENTS
 from propbot.spread.edge import Costs, Prices, compute_edge
 from propbot.venues.binance_um.dialect import BinanceUm
 from tests.bench import recorded
@@ -141,8 +141,8 @@ async def run_reader(access: dict[str, Any], kind: str, frames_wanted: int) -> N
     address = parse_address(access["venues"][BINANCE_UM]["ws"])
     context = ssl.create_default_context(cafile=access["ca_file"])
     stream = await TcpNetwork(context).connect(address)
-    if kind == "ws":
-        async with open_websocket(stream, host=address.authority, target=PUBLIC_PATH) as ws:
+    if kind in WS_CLIENTS:
+        async with WS_CLIENTS[kind](stream, host=address.authority, target=PUBLIC_PATH) as ws:
             for _ in range(access["prefix"]):
                 await ws.receive()
             _say({"ready": True})
@@ -287,7 +287,7 @@ def main() -> None:
     parser.add_argument("loop", choices=("memory", "reader", "order"))
     parser.add_argument("--recording", type=Path)
     parser.add_argument("--access", type=Path, help="what the venues' process printed, and what the loop needs beside")
-    parser.add_argument("--kind", choices=("ws", "bare"), default="ws")
+    parser.add_argument("--kind", choices=(*WS_CLIENTS, "bare"), required=True)
     parser.add_argument("--frames", type=int, default=0)
     options = parser.parse_args()
     if options.loop == "memory":

@@ -1,7 +1,7 @@
 """Minimal loops of the bot's own parts, each run as a program: what rig and parts cost when nothing else is done.
 
     python -m tests.bench.loops memory --recording FILE          decode; decode and book; decode, book and screen
-    python -m tests.bench.loops reader --access FILE --kind ws|bare --frames N
+    python -m tests.bench.loops reader --access FILE --kind websockets|trio-websocket|bare --frames N
     python -m tests.bench.loops order --access FILE              answers paying ticks with prepared orders
 
 `ws` is the bot's WebSocket layer alone, whatever it is today (`kit.ws`): frames are received and dropped. `bare` is a
@@ -287,7 +287,7 @@ def main() -> None:
     parser.add_argument("loop", choices=("memory", "reader", "order"))
     parser.add_argument("--recording", type=Path)
     parser.add_argument("--access", type=Path, help="what the venues' process printed, and what the loop needs beside")
-    parser.add_argument("--kind", choices=(*WS_CLIENTS, "bare"), required=True)
+    parser.add_argument("--kind", choices=(*WS_CLIENTS, "bare"), default="bare")
     parser.add_argument("--frames", type=int, default=0)
     options = parser.parse_args()
     if options.loop == "memory":

@@ -47,3 +47,11 @@ def test_other_streams_are_no_trades():
     tapes = Tapes()
     tapes.see(printed(1, 0, stream="aggTrade"))
     assert tapes.of("BTCUSDT").last_trades(10) == []
+
+
+def test_a_trade_that_can_not_be_read_is_left_out():
+    tape = Tape()
+    tape.see(printed(1, 0, price="dear"))
+    tape.see(MarketFrame(BINANCE_SPOT, "BTCUSDT", "btcusdt@trade", "", "{}", None))
+    tape.see(printed(2, 0))
+    assert [trade.trade_id for trade in tape.last_trades(10)] == [2]

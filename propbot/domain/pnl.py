@@ -134,20 +134,23 @@ def lot_realised(fills: Sequence[FillRow]) -> Decimal:
 
     Fees in a third asset are not in it: `lot_other_fees` has them.
     """
-    return sum((account.realised_net for account in _lot_accounts(fills)), ZERO)
+    return sum((account.realised_net for account in lot_accounts(fills)), ZERO)
 
 
 def lot_other_fees(fills: Sequence[FillRow]) -> dict[str, Decimal]:
     """The lot's fees in assets that are neither base nor quote, by asset."""
     total: dict[str, Decimal] = {}
-    for account in _lot_accounts(fills):
+    for account in lot_accounts(fills):
         for asset, amount in account.other_fees.items():
             total[asset] = total.get(asset, ZERO) + amount
     return total
 
 
-def _lot_accounts(fills: Sequence[FillRow]) -> Iterable[PositionAccount]:
-    """One account an instrument. A lot needs no wallet, so all may count as spot: only there is a fee in base."""
+def lot_accounts(fills: Sequence[FillRow]) -> Iterable[PositionAccount]:
+    """A lot's fills as accounts, one an instrument.
+
+    A lot needs no wallet, so all may count as spot: only there is a fee in base.
+    """
     accounts: dict[tuple[str, str], PositionAccount] = {}
     for fill in sorted((row.fill for row in fills), key=lambda fill: fill.ts_ms):
         key = (fill.venue, fill.symbol)

@@ -34,7 +34,7 @@ from propbot.simvenue.instruments import INSTRUMENTS
 from propbot.simvenue.recording import RecordedMarket, open_recording
 
 LEDGER, VENUE_STORE, TRACE, REPORT = "ledger.db", "simvenue.db", "trace.jsonl", "report.html"
-KEPT = (LEDGER, VENUE_STORE, TRACE)
+KEPT = (LEDGER, VENUE_STORE, TRACE, REPORT)
 DEFAULTS = {
     "BASIS_WARMUP_SEC": "30",  # a replay begins as a stranger to its market, as a start elsewhere than in paper does
     "LEDGER_SYNC": "normal",  # its ledger need not survive a power cut
@@ -78,9 +78,17 @@ def replay(options: ReplayOptions, tell: Callable[[float, float], None]) -> Repl
         house = settings.house.model_copy(update={"data_dir": folder})
         result = _run(options, recorded, evolve(settings, house=house), tell)
         if options.report is not None:
+            _write_report(options, folder, settings, result)
             for name in KEPT:
                 os.replace(folder / name, options.report / name)
     return result
+
+
+def _write_report(options: ReplayOptions, folder: Path, settings: Settings, result: ReplayResult) -> None:
+    from propbot.replay.report.head import head_of  # only where a report is wanted: plotly is not imported for less
+    from propbot.replay.report.write import write_report
+
+    write_report(folder, result, head_of(settings, options.files, options.given))
 
 
 def _run(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from decimal import Decimal
+from itertools import accumulate
 
 from propbot.replay.report.costs import Phase, added_up
 from propbot.replay.report.head import ReportHead
@@ -80,8 +81,12 @@ def costs_figure(lines: Sequence[LotLine]) -> Figure:
         "totals": {"marker": {"color": BLUE}}, "connector": {"line": {"color": GREY, "width": 1, "dash": "dot"}},
         "hovertemplate": "%{y}: %{text} USDT<extra></extra>", "cliponaxis": False,
     }
+    reached = [0.0, *accumulate(amounts)]
+    room = (max(reached) - min(reached)) * 0.14 or 1.0  # for the amounts, which stand beside their bars
+    on_axis = [min(reached) - (room if min(reached) < 0 else 0.0), max(reached) + room]
     return figure([bars], {
-        "height": 380, "showlegend": False, "xaxis": {"title": {"text": "USDT"}}, "yaxis": {"autorange": "reversed"},
+        "height": 380, "showlegend": False, "yaxis": {"autorange": "reversed"},
+        "xaxis": {"title": {"text": "USDT"}, "range": on_axis},
         "margin": {"l": 62, "r": 40, "t": 34, "b": 46},
     })
 

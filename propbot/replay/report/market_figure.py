@@ -45,7 +45,7 @@ def market_figure(head: ReportHead, recorded: Recorded, lines: Sequence[LotLine]
     band = _band(recorded, axis)
     data = [
         *band,
-        curve(spread, f"spread: {second} over {first}", GREY, width=1.2),
+        curve(spread, f"spread: {second} over {first}", GREY, width=1.2, shape="hv"),
         curve(reference, "reference", PURPLE, dash="dash"),
         *_exit_levels(head, reference),
         _stops(head, lines, axis),
@@ -185,7 +185,7 @@ def _edges(head: ReportHead, recorded: Recorded, axis: TimeAxis, lines: Sequence
     for buy, sell, colour, _ in ways:
         way = f"{buy}>{sell}"
         points = series(recorded.samples, axis, lambda sample, way=way: sample.edges_bps.get(way))  # type: ignore[misc]
-        traces.append(curve(points, f"net edge: buy {buy}, sell {sell}", colour, yaxis="y2", width=1.2))
+        traces.append(curve(points, f"net edge: buy {buy}, sell {sell}", colour, yaxis="y2", width=1.2, shape="hv"))
     for buy, _, colour, symbol in ways:
         decided = [
             (axis.at(line.opened_s), float(line.lot.edge_bps), f"lot #{line.number} decided on "

@@ -39,7 +39,7 @@ from propbot.market import TradingMarket
 from propbot.risk.limits import Approved, Holdings, Limits, Refused, check_intent
 from propbot.spread.edge import Costs, Edge, Prices, compute_edge
 from propbot.spread.reference import MovingBasis
-from propbot.spread.screen import SLACK_BPS, Terms, could_pay
+from propbot.spread.screen import SLACK_BPS, Terms, compute_edges_bps
 
 TERMS_GOOD_S = 1.0
 """How long the screen goes on with the fees and the funding that it knows."""
@@ -75,7 +75,7 @@ class Opportunity:
     legs: tuple[OrderRequest, OrderRequest]
 
 
-_NO_TERMS = Terms(0.0, 0.0, -inf)
+_NO_TERMS = Terms(0.0, 0.0, 0.0, -inf)
 
 
 def _refusal_text(refused: Refused) -> str:
@@ -135,13 +135,8 @@ class Pipeline:
         bid, ask, other_bid, other_ask = first.best_bid, first.best_ask, second.best_bid, second.best_ask
         mids, other_mids = bid + ask, other_bid + other_ask
         self.basis.observe((other_mids - mids) / (mids + other_mids) * 20_000.0, now)
-        terms = self._terms
-        if terms.good_until_mono_s < now:
-            terms = self._terms = self._make_terms(now)
-        if self.blotter.lots or could_pay(
-            bid, ask, other_bid, other_ask, self.reference_bps(self.venues[0]), terms
-        ):
-            self._look_closer()
+        if self.blotter.lots or self._pays(bid, ask, other_bid, other_ask, now):
+            self._look_closer(now)
 
     def wake(self) -> None:
         """Something else than a book changed: a mode, an outcome, a parameter."""
@@ -149,29 +144,52 @@ class Pipeline:
         self._refused_until_mono_s = -inf
         self._wake.set()
 
-    def _make_terms(self, now_mono_s: float) -> Terms:
-        first, second = self.venues
-        fees, rules = self.market.fees, self.rules
-        fixed = (fees[first].taker_bps + fees[second].taker_bps) * 2 + rules.expected_slippage_bps
-        least = float(fixed + rules.min_spread_bps) - SLACK_BPS
-        return Terms(
-            least + float(self._funding_bps(first, second)), least + float(self._funding_bps(second, first)),
-            now_mono_s + TERMS_GOOD_S,
+    def _pays(self, bid: float, ask: float, other_bid: float, other_ask: float, now_mono_s: float) -> bool:
+        """Whether an entry in either direction would pay at these prices."""
+        terms = self._terms_of(now_mono_s)
+        there, back = compute_edges_bps(bid, ask, other_bid, other_ask, self.reference_bps(self.venues[0]))
+        least = terms.least - SLACK_BPS
+        return there - terms.there_costs >= least or back - terms.back_costs >= least
+
+    def _terms_of(self, now_mono_s: float) -> Terms:
+        if self._terms.good_until_mono_s < now_mono_s:
+            first, second = self.venues
+            fees, rules = self.market.fees, self.rules
+            fixed = (fees[first].taker_bps + fees[second].taker_bps) * 2 + rules.expected_slippage_bps
+            self._terms = Terms(
+                float(fixed + self._funding_bps(first, second)), float(fixed + self._funding_bps(second, first)),
+                float(rules.min_spread_bps), now_mono_s + TERMS_GOOD_S,
+            )
+        return self._terms
+
+    def _look_closer(self, now_mono_s: float) -> None:
+        """Wake the trading task if an entry pays for its full size, or a lot may be due."""
+        bid, ask, other_bid, other_ask = walked = self._walk_roughly()
+        if self._pays(*walked, now_mono_s) or (
+            self.blotter.lots and self._may_be_due(bid + ask, other_bid + other_ask)
+        ):
+            self._wake.set()
+
+    def _walk_roughly(self) -> tuple[float, float, float, float]:
+        """(bid, ask) of the first and of the second book: average prices for the order's size, in floats."""
+        first, second = (self.market.books[each] for each in self.venues)
+        size = float(self.rules.order_notional) / first.mid
+        return (
+            first.screen_avg(Side.SELL, size), first.screen_avg(Side.BUY, size),
+            second.screen_avg(Side.SELL, size), second.screen_avg(Side.BUY, size),
         )
 
-    def _look_closer(self) -> None:
-        """Wake the trading task if an entry pays for its full size, or a lot may be due: the same arithmetic as the
-        decision's, in floats."""
-        least = float(self.rules.min_spread_bps) - SLACK_BPS
+    def _may_be_due(self, mids: float, other_mids: float) -> bool:
+        """`compute_edge`'s deviation in each lot's direction, against the exits. `mids` are twice a mid each."""
         exits = self.rules.exits
-        for (buy, _), edge in self._screen().items():
-            if edge.net >= least or any(
-                edge.deviation <= float(exits.exit_edge_bps) + SLACK_BPS
-                or edge.deviation - float(lot.entry_bps) >= float(exits.stop_bps)
-                for lot in self.blotter.lots.values() if lot.buy_venue == buy and lot.state is LotState.OPEN
-            ):
-                self._wake.set()
-                return
+        exit_bps, stop_bps = float(exits.exit_edge_bps) + SLACK_BPS, float(exits.stop_bps)
+        deviation = (other_mids - mids) / (mids + other_mids) * 20_000.0 - self.reference_bps(self.venues[0])
+        for lot in self.blotter.lots.values():
+            if lot.state is LotState.OPEN:
+                gap = deviation if lot.buy_venue == self.venues[0] else -deviation
+                if gap <= exit_bps or gap - float(lot.entry_bps) >= stop_bps:
+                    return True
+        return False
 
     def measure_edges(self) -> Mapping[str, float]:
         """`buy>sell` → net edge in bps for the full size, now; NaN where a book can't fill it, nothing where one can't
@@ -180,22 +198,13 @@ class Pipeline:
             return {}
         if not all(self.market.books[venue].synced for venue in self.venues):
             return {}
-        return {f"{buy}>{sell}": edge.net for (buy, sell), edge in self._screen().items()}
+        return {f"{buy}>{sell}": net for (buy, sell), net in zip(self._directions(), self._nets(), strict=True)}
 
-    def _screen(self) -> Mapping[tuple[VenueId, VenueId], Edge[float]]:
-        """Both directions, walked for the order's size; both books are synchronised."""
-        size = float(self.rules.order_notional) / self.market.books[self.venues[0]].mid
-        asks = {venue: self.market.books[venue].screen_avg(Side.BUY, size) for venue in self.venues}
-        bids = {venue: self.market.books[venue].screen_avg(Side.SELL, size) for venue in self.venues}
-        fees, slippage = self.market.fees, float(self.rules.expected_slippage_bps)
-        edges: dict[tuple[VenueId, VenueId], Edge[float]] = {}
-        for buy, sell in self._directions():
-            costs = Costs(
-                float(fees[buy].taker_bps), float(fees[sell].taker_bps), slippage, float(self._funding_bps(buy, sell))
-            )
-            prices = Prices(asks[buy], bids[buy], bids[sell], asks[sell])
-            edges[buy, sell] = compute_edge(prices, self.reference_bps(buy), costs)
-        return edges
+    def _nets(self) -> tuple[float, float]:
+        """Net edges in bps for the order's size, in floats, in the order of `_directions`."""
+        terms = self._terms_of(self.clock.mono_s())
+        there, back = compute_edges_bps(*self._walk_roughly(), self.reference_bps(self.venues[0]))
+        return there - terms.there_costs, back - terms.back_costs
 
     def _funding_bps(self, buy: VenueId, sell: VenueId) -> Decimal:
         held_s_max = self.rules.exits.age_s_max
@@ -322,10 +331,9 @@ class Pipeline:
             if problem is not None:
                 return problem
         # only the direction that looks better in floats is priced exactly: at equal edges either will do
-        edges = {way: edge.net for way, edge in self._screen().items() if not isnan(edge.net)}
-        if not edges:
+        net, (buy, sell) = max(zip(self._nets(), self._directions(), strict=True))
+        if isnan(net):
             return self.size_problem() or "a book is too thin for the order"
-        (buy, sell), net = max(edges.items(), key=lambda item: item[1])
         if net < float(self.rules.min_spread_bps) - SLACK_BPS:
             return f"net edge {net:.2f} bps below {self.rules.min_spread_bps} bps"
         best = self._price(buy, sell)

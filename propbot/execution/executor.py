@@ -20,7 +20,7 @@ from propbot.domain.clock import Clock
 from propbot.domain.errors import AccessRefused, OutcomeUnknown, ProtocolViolation, VenueRefused, VenueRetry
 from propbot.domain.instruments import Instrument, Kind, VenueId
 from propbot.domain.lots import Intent, Lot, LotState
-from propbot.domain.mode import GateState
+from propbot.domain.mode import ExposureChange, GateState
 from propbot.domain.money import ZERO, amount_text, floor_to_step
 from propbot.domain.orders import OrderRequest, Purpose, Side
 from propbot.domain.pnl import lot_realised
@@ -29,7 +29,7 @@ from propbot.execution.gate import GateClosed, gate_refusal
 from propbot.execution.ports import Market, OrderGateway, OrderLedger
 from propbot.kit.crash import CrashPoints
 from propbot.kit.ids import Ids
-from propbot.kit.trace import Trace
+from propbot.kit.trace import Trace, no_trace
 
 BLIND_LOOKS_AT_HEDGE = 3
 """So often the hedge's book is looked at, 50 ms apart, before the leg that is ahead may be unwound instead."""
@@ -88,9 +88,11 @@ class Executor:
         if len(intent.legs) == 1:
             await self._send(intent.legs[0])
             return
+        first, *others = intent.legs
         async with trio.open_nursery() as nursery:
-            for leg in intent.legs:
+            for leg in others:
                 nursery.start_soon(self._send, leg)
+            await self._send(first)  # in this task: the bytes of the first leg need not wait for another to begin
 
     def _register(self, intent: Intent, lot: Lot | None) -> None:
         if lot is not None:
@@ -141,13 +143,8 @@ class Executor:
             if refusal is not None:
                 raise GateClosed(refusal)
             self.blotter.mark_sending(client_order_id)
-            self.trace(
-                "order_send", client_order_id=client_order_id, venue=leg.venue, symbol=leg.symbol,
-                side=str(leg.side), purpose=str(leg.purpose), qty=amount_text(leg.qty),
-                price=None if leg.limit_price is None else amount_text(leg.limit_price),
-                reduce_only=leg.reduce_only, mode=str(state.mode), books=dict(self.market.book_ids()),
-                exposure_before=amount_text(change.before), exposure_after=amount_text(change.after),
-            )
+            if self.trace is not no_trace:
+                self._trace_send(leg, state, change)
 
         try:
             report = await self.gateways[leg.venue].place(leg, last_check, self.crash)
@@ -179,6 +176,15 @@ class Executor:
                 self.blotter.mark_never_sent(client_order_id, "interrupted before the first byte")
             else:
                 self.blotter.mark_unknown(client_order_id, "interrupted while the answer was awaited")
+
+    def _trace_send(self, leg: OrderRequest, state: GateState, change: ExposureChange) -> None:
+        self.trace(
+            "order_send", client_order_id=leg.client_order_id, venue=leg.venue, symbol=leg.symbol,
+            side=str(leg.side), purpose=str(leg.purpose), qty=amount_text(leg.qty),
+            price=None if leg.limit_price is None else amount_text(leg.limit_price),
+            reduce_only=leg.reduce_only, mode=str(state.mode), books=dict(self.market.book_ids()),
+            exposure_before=amount_text(change.before), exposure_after=amount_text(change.after),
+        )
 
     # --- unequal legs
 

@@ -1,7 +1,7 @@
-"""The first look at a book change: could anything pay? A few float operations, since hardly any frame gets further.
+"""The first look at a book change, in floats: could anything pay? Hardly any frame gets further.
 
-It may let through what the closer look then drops, and must never hold back what that would take. So it asks what the
-best prices alone would pay: walking a book for the full size only ever makes an edge smaller.
+It may let through what the decision then drops, and must never hold back what that would take. So the best prices alone
+are looked at first: walking a book for the full size only ever makes an edge smaller.
 """
 
 from __future__ import annotations
@@ -14,24 +14,27 @@ SLACK_BPS = 0.01
 
 @frozen
 class Terms:
-    """What an entry must have left before costs, in bps; made from rules, fees and funding, and good for a moment."""
+    """Costs and threshold of an entry in bps, per direction; made from rules, fees and funding, good for a moment."""
 
-    first_to_second: float
-    """Buying on the first venue and selling on the second: costs and threshold together."""
-    second_to_first: float
+    there_costs: float
+    """Buying on the first venue and selling on the second."""
+    back_costs: float
+    least: float
+    """Net, from which on an entry pays."""
     good_until_mono_s: float
 
 
-def could_pay(
-    bid: float, ask: float, other_bid: float, other_ask: float, reference_bps: float, terms: Terms
-) -> bool:
-    """Whether an entry in either direction would pay at the best prices. `reference_bps`: second mid over first mid.
+def compute_edges_bps(
+    bid: float, ask: float, other_bid: float, other_ask: float, reference_bps: float
+) -> tuple[float, float]:
+    """What is left before fees, slippage allowance and funding: of buying on the first venue and selling on the second,
+    and of the other way round. `reference_bps`: second mid over first mid. NaN where a price is NaN.
 
-    `spread.edge.compute_edge`'s net, but for the costs that `terms` hold; a test keeps both together.
+    It is `spread.edge.compute_edge`'s net without the costs that `Terms` hold; a test keeps both together.
     """
     per_bps = 40_000.0 / (bid + ask + other_bid + other_ask)
     crossing = (ask - bid + other_ask - other_bid) * 0.5
     return (
-        (other_bid - ask - crossing) * per_bps - reference_bps >= terms.first_to_second
-        or (bid - other_ask - crossing) * per_bps + reference_bps >= terms.second_to_first
+        (other_bid - ask - crossing) * per_bps - reference_bps,
+        (bid - other_ask - crossing) * per_bps + reference_bps,
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from propbot.spread.edge import Costs, Prices, compute_edge
-from propbot.spread.screen import SLACK_BPS, Terms, could_pay
+from propbot.spread.screen import SLACK_BPS, compute_edges_bps
 
 PRICE = st.floats(100.0, 200_000.0)
 SHARE = st.floats(0.0, 0.002)
@@ -22,33 +23,27 @@ def books(draw: st.DrawFn) -> tuple[float, float, float, float]:
     return mid - half, mid + half, other - other_half, other + other_half
 
 
-@given(books(), st.tuples(SHARE, SHARE, SHARE, SHARE), BPS, BPS, st.floats(0.0, 10.0))
-def test_what_pays_for_its_full_size_could_pay_at_the_best_prices(
-    best: tuple[float, float, float, float], deeper: tuple[float, ...], reference: float, least: float, fee: float
+@given(books(), BPS, st.floats(0.0, 10.0))
+def test_it_is_the_edge_before_costs(best: tuple[float, float, float, float], reference: float, fee: float) -> None:
+    bid, ask, other_bid, other_ask = best
+    costs = Costs(fee, fee, 0.5, 0.25)
+    there, back = compute_edges_bps(bid, ask, other_bid, other_ask, reference)
+    ahead = compute_edge(Prices(ask, bid, other_bid, other_ask), reference, costs)
+    behind = compute_edge(Prices(other_ask, other_bid, bid, ask), -reference, costs)
+    assert there - 4 * fee - 0.75 == pytest.approx(ahead.net, abs=1e-6)
+    assert back - 4 * fee - 0.75 == pytest.approx(behind.net, abs=1e-6)
+
+
+@given(books(), st.tuples(SHARE, SHARE, SHARE, SHARE), BPS)
+def test_the_best_prices_promise_no_less_than_deeper_ones(
+    best: tuple[float, float, float, float], deeper: tuple[float, ...], reference: float
 ) -> None:
+    """So whatever pays for its full size passes the first look."""
     bid, ask, other_bid, other_ask = best
     walked = (
-        bid * (1 - deeper[0]), ask * (1 + deeper[1]), other_bid * (1 - deeper[2]), other_ask * (1 + deeper[3])
+        bid * (1 - deeper[0]), ask * (1 + deeper[1]), other_bid * (1 - deeper[2]), other_ask * (1 + deeper[3]),
+        reference,
     )  # fmt: skip
-    costs = Costs(fee, fee, 0.5, 0.0)
-    ahead = compute_edge(Prices(walked[1], walked[0], walked[2], walked[3]), reference, costs)
-    back = compute_edge(Prices(walked[3], walked[2], walked[0], walked[1]), -reference, costs)
-    needed = least + 4 * fee + 0.5
-    terms = Terms(needed - SLACK_BPS, needed - SLACK_BPS, 0.0)
-    if max(ahead.net, back.net) >= least:
-        assert could_pay(bid, ask, other_bid, other_ask, reference, terms)
-
-
-@given(books(), BPS, BPS, st.floats(0.0, 10.0))
-def test_at_the_best_prices_it_is_the_edge_itself(
-    best: tuple[float, float, float, float], reference: float, least: float, fee: float
-) -> None:
-    """Not only a bound: where the best level is enough, it wakes nobody in vain."""
-    bid, ask, other_bid, other_ask = best
-    costs = Costs(fee, fee, 0.5, 0.0)
-    ahead = compute_edge(Prices(ask, bid, other_bid, other_ask), reference, costs)
-    back = compute_edge(Prices(other_ask, other_bid, bid, ask), -reference, costs)
-    needed = least + 4 * fee + 0.5
-    terms = Terms(needed, needed, 0.0)
-    if max(ahead.net, back.net) < least - 1e-6:
-        assert not could_pay(bid, ask, other_bid, other_ask, reference, terms)
+    promised = compute_edges_bps(bid, ask, other_bid, other_ask, reference)
+    for first_look, closer in zip(promised, compute_edges_bps(*walked), strict=True):
+        assert first_look >= closer - SLACK_BPS

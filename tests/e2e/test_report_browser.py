@@ -23,6 +23,11 @@ from tests.unit.replay.made_up import HEAD, RESULT, busy_replay, idle_replay
 PLOTS = 7
 DRAWN = "document.documentElement?.dataset.drawn === 'yes'"
 
+LEGEND_IS_CLEAR = """plot => {
+    const legend = plot.querySelector('.legend')?.getBoundingClientRect().bottom ?? 0;
+    return legend - plot.getBoundingClientRect().top <= plot._fullLayout._size.t + 2;
+}"""
+
 pytestmark = pytest.mark.timeout(240)
 
 
@@ -96,12 +101,14 @@ def test_it_fits_a_phone_and_follows_light_and_dark(opened: Browser) -> None:
         opened.prefer(scheme)
         opened.evaluate("new Promise(done => setTimeout(() => done(true), 300))")
         seen.append(opened.evaluate(colour))
-        for width in (1280, 400):
+        for width in (1280, 400, 1280):
             opened.resize(width, 900)
             opened.wait(f"[...document.querySelectorAll('.plot .main-svg')].every(svg => svg.clientWidth <= {width})")
+            opened.wait(f"drawnWidth > {width - 30} && drawnWidth <= {width}")
             assert opened.evaluate("document.documentElement.scrollWidth") <= width
             if folder := os.environ.get("REPORT_SHOTS"):
                 opened.photograph(Path(folder) / f"report-{scheme}-{width}.png")
+            opened.wait(f"[...document.querySelectorAll('.plot')].every({LEGEND_IS_CLEAR})")
     assert seen[0] != seen[1]
     assert opened.complaints == []
 

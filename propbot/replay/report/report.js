@@ -1,7 +1,8 @@
 // Draws the figures in the page's colours, in light and in dark, and sorts tables by a click on a heading.
 "use strict";
 
-const config = {responsive: true, displaylogo: false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]]};
+const config = {displaylogo: false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]]};
+let drawnWidth = 0, redraw = 0;
 const dark = window.matchMedia("(prefers-color-scheme: dark)");
 
 function colour(name) {
@@ -10,10 +11,11 @@ function colour(name) {
 
 function inPageColours(layout) {
   const coloured = structuredClone(layout);
+  const family = getComputedStyle(document.body).fontFamily;
   const text = colour("--text"), grid = colour("--line"), panel = colour("--panel");
   coloured.paper_bgcolor = coloured.plot_bgcolor = "rgba(0,0,0,0)";
-  coloured.font = {...coloured.font, color: text, size: 12, family: getComputedStyle(document.body).fontFamily};
-  coloured.hoverlabel = {...coloured.hoverlabel, bgcolor: panel, bordercolor: grid, font: {color: text}};
+  coloured.font = {...coloured.font, color: text, size: 12, family};
+  coloured.hoverlabel = {...coloured.hoverlabel, bgcolor: panel, bordercolor: grid, font: {color: text, family}};
   coloured.modebar = {bgcolor: "rgba(0,0,0,0)", color: colour("--muted"), activecolor: text};
   for (const name of Object.keys(coloured).filter(key => /^[xy]axis\d*$/.test(key))) {
     Object.assign(coloured[name], {gridcolor: grid, linecolor: grid, zerolinecolor: colour("--zero"), automargin: true});
@@ -21,10 +23,12 @@ function inPageColours(layout) {
   return coloured;
 }
 
+// Afresh each time: a legend above its plot stays where it was when plotly itself follows a change of width.
 function draw() {
+  drawnWidth = document.documentElement.clientWidth;
   for (const place of document.querySelectorAll("div.plot")) {
     const {data, layout} = JSON.parse(document.getElementById(place.dataset.figure).textContent);
-    Plotly.react(place, data, inPageColours(layout), config);
+    Plotly.newPlot(place, data, inPageColours(layout), config);
   }
 }
 
@@ -48,5 +52,9 @@ for (const heading of document.querySelectorAll("th button")) {
   heading.addEventListener("click", () => sortBy(heading));
 }
 dark.addEventListener("change", draw);
+window.addEventListener("resize", () => {
+  clearTimeout(redraw);
+  if (document.documentElement.clientWidth !== drawnWidth) redraw = setTimeout(draw, 150);
+});
 draw();
 document.documentElement.dataset.drawn = "yes";

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from itertools import accumulate
@@ -31,6 +32,7 @@ from propbot.replay.report.reading import Recorded, Sample
 VENUE_COLOURS = (BLUE, ORANGE, GREEN, PURPLE)
 AGE_MS_LEAST = 0.1
 """Ages are shown on a logarithmic axis; what is younger is drawn here."""
+BINS = 40
 SHARES = 400
 """Points of a distribution's curve."""
 
@@ -142,7 +144,7 @@ def slippage_figure(lines: Sequence[LotLine]) -> Figure:
             ([leg.slippage_bps for line in lines for leg in line.legs if leg.phase is phase], f"at {phase}", colour)
             for phase, colour in ((Phase.ENTRY, BLUE), (Phase.EXIT, ORANGE))
         ],
-        "slippage, bps (right of zero is a cost)", "legs",
+        "slippage, bps (right of zero is a cost)", "legs", 2.0,
     )
 
 
@@ -152,24 +154,30 @@ def skew_figure(lines: Sequence[LotLine]) -> Figure:
             ([line.entry_skew.trade_ms for line in lines], "entries", BLUE),
             ([line.exit_skew.trade_ms for line in lines], "exits", SKY),
         ],
-        "sell leg's first trade after the buy leg's, ms", "lots",
+        "sell leg's first trade after the buy leg's, ms", "lots", 10.0,
     )
 
 
 def _histogram(
-    groups: Sequence[tuple[Sequence[Decimal | float | None], str, str]], what: str, counted: str
+    groups: Sequence[tuple[Sequence[Decimal | float | None], str, str]], what: str, counted: str, span_min: float
 ) -> Figure:
+    known = [[round(float(value), 4) for value in values if value is not None] for values, _, _ in groups]
+    every = [value for values in known for value in values]
+    low, high = min(every, default=0.0), max(every, default=0.0)
+    size = max(high - low, span_min) / BINS
+    first = (math.floor(low / size + 0.5) - 0.5) * size  # so that zero is the middle of a bin
     data: list[Trace] = [
         {
-            "type": "histogram", "name": name, "x": [round(float(value), 4) for value in values if value is not None],
-            "nbinsx": 40, "marker": {"color": colour},
+            "type": "histogram", "name": name, "x": values, "marker": {"color": colour},
+            "xbins": {"start": first, "end": high + size, "size": size},
             "hovertemplate": f"%{{x}}: %{{y}} {counted}<extra>{name}</extra>",
         }
-        for values, name, colour in groups
+        for values, (_, name, colour) in zip(known, groups, strict=True) if values  # plotly complains of none
     ]
+    middle, half = (low + high) / 2, max(high - low, span_min) / 2 + size
     return figure(data, {
-        "height": 300, "barmode": "stack", "bargap": 0.04, "xaxis": {"title": {"text": what}},
-        "yaxis": {"title": {"text": counted}},
+        "height": 300, "barmode": "stack", "bargap": 0.04, "yaxis": {"title": {"text": counted}},
+        "xaxis": {"title": {"text": what}, "range": [middle - half, middle + half]},
     })
 
 

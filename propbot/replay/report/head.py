@@ -10,8 +10,9 @@ from attrs import frozen
 
 from propbot import __version__
 from propbot.compose import paper_fees
-from propbot.domain.instruments import Fees, VenueId
+from propbot.domain.instruments import Credentials, Fees, VenueId
 from propbot.settings import Settings
+from propbot.venues.registry import make_dialect
 
 
 @frozen
@@ -28,6 +29,8 @@ class ReportHead:
     min_spread_bps: Decimal
     exit_edge_bps: Decimal
     stop_bps: Decimal
+    moving_reference: bool
+    """Else it is zero, whatever the basis is."""
     latency_ms: float
     book_age_ms_max: float
     simulated: bool
@@ -47,8 +50,16 @@ def head_of(settings: Settings, files: Mapping[VenueId, Path], given: Mapping[st
         min_spread_bps=trading.min_spread_bps,
         exit_edge_bps=trading.exit_edge_bps,
         stop_bps=trading.stop_bps,
+        moving_reference=_moves(settings),
         latency_ms=settings.paper.latency_s * 1000,
         book_age_ms_max=settings.risk.max_book_age_s * 1000,
         simulated=settings.start.dry_run_only,
         version=__version__,
     )
+
+
+def _moves(settings: Settings) -> bool:
+    """As the service decides it: auto is zero between equal instruments."""
+    if settings.trading.reference == "auto":
+        return len({make_dialect(venue, Credentials("", "")).kind for venue in settings.trading.venues}) > 1
+    return settings.trading.reference == "moving"

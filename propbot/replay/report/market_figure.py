@@ -40,7 +40,7 @@ def market_figure(head: ReportHead, recorded: Recorded, lines: Sequence[LotLine]
     axis = TimeAxis(recorded)
     first, second = head.venues[:2]
     spread = series(recorded.samples, axis, lambda sample: spread_bps(sample, first, second))
-    reference = series(recorded.samples, axis, lambda sample: sample.reference_bps)
+    reference = series(recorded.samples, axis, lambda sample: sample.reference_bps if head.moving_reference else 0.0)
     trades = [_trades(head, line, axis) for line in lines if line.filled]
     band = _band(recorded, axis)
     data = [
@@ -48,7 +48,7 @@ def market_figure(head: ReportHead, recorded: Recorded, lines: Sequence[LotLine]
         curve(spread, f"spread: {second} over {first}", GREY, width=1.2, shape="hv"),
         curve(reference, "reference", PURPLE, dash="dash"),
         *_exit_levels(head, reference),
-        _stops(head, lines, axis),
+        _stops(head, recorded, lines, axis),
         _joins(trades),
         *_trade_markers(head, trades),
         *_edges(head, recorded, axis, lines),
@@ -162,17 +162,18 @@ def _exit_levels(head: ReportHead, reference: Points) -> list[Trace]:
     ]
 
 
-def _stops(head: ReportHead, lines: Sequence[LotLine], axis: TimeAxis) -> Trace:
+def _stops(head: ReportHead, recorded: Recorded, lines: Sequence[LotLine], axis: TimeAxis) -> Trace:
     """Where each lot would have been stopped, by the reference at its opening; mostly far off the first view."""
     x: list[float | None] = []
     y: list[float | None] = []
     for line in lines:
-        if not line.filled or line.closed_s is None:
+        if not line.filled:
             continue
+        end_s = recorded.samples[-1].t if line.closed_s is None and recorded.samples else line.closed_s
         lot = line.lot
         sign = 1 if lot.buy_venue == head.venues[0] else -1
         level = round(sign * float(lot.reference_bps + lot.entry_bps + head.stop_bps), 3)
-        x += [axis.at(line.opened_s), axis.at(line.closed_s), None]
+        x += [axis.at(line.opened_s), axis.at(line.opened_s if end_s is None else end_s), None]
         y += [level, level, None]
     name = f"stop: gap {plain(head.stop_bps)} bps above entry (zoom out)"
     return {**curve((x, y), name, VERMILION), "connectgaps": False}

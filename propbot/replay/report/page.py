@@ -80,13 +80,13 @@ def _verdict(found: Findings) -> Markup:
         return together(element("b", "No lot was opened. "), most_frequent_reason(found), " ", _ending(result))
     open_ = f"{totals.still_open} still open at the end" if totals.still_open else "none left open"
     kind = "simulated lots (dry run)" if found.head.simulated else "lots"
-    return together(
-        element("b", f"{totals.opened} {kind} opened, {totals.closed} closed, {open_}. "),
-        f"The closed ones realised {decimals(totals.realised, 2, signed=True)} USDT",
-        f", {decimals(totals.realised_bps, 2, signed=True)} bps a lot against "
-        f"{decimals(totals.edge_bps, 2, signed=True)} bps of net edge decided on. " if totals.closed else ". ",
-        _ending(result),
+    counts = f"{totals.opened} {kind} opened, {totals.closed} closed, {open_}. "
+    result_of_closed = (
+        f"The closed ones realised {decimals(totals.realised, 2, signed=True)} USDT, "
+        f"{decimals(totals.realised_bps, 2, signed=True)} bps a lot against "
+        f"{decimals(totals.edge_bps, 2, signed=True)} bps of net edge decided on. "
     )
+    return together(element("b", counts), result_of_closed if totals.closed else "", _ending(result))
 
 
 def _ending(result: ReplayResult) -> str:
@@ -100,7 +100,8 @@ def _cards(found: Findings) -> Markup:
     won = f"{100 * totals.won / totals.closed:.0f}\u2009%" if totals.closed else "–"
     cards = [
         _card("P&L, net of fees and funding", decimals(end.pnl_usdt, 4, signed=True), "USDT",
-              "realised and unrealised at the end", _sign(end.pnl_usdt)),
+              "of trading; a dry run trades nothing" if found.head.simulated else "realised and unrealised at the end",
+              _sign(end.pnl_usdt)),
         _card("Fees", decimals(end.fees_usdt, 4), "USDT", "of all fills"),
         _card("Lots opened / closed / open", f"{totals.opened} / {totals.closed} / {totals.still_open}", "lots",
               f"{totals.not_filled} more were decided on and not filled" if totals.not_filled else ""),

@@ -1,6 +1,6 @@
 """What every plot is made of: plain data in plotly's own words; report.js gives it the page's colours.
 
-Built without plotly's classes: they cost seconds to import and say the same. A test has plotly check every figure.
+Built without plotly's classes, which would only be turned into the same data. A test has plotly check every figure.
 Floats are for eyes: amounts have been summed before. Text that came from files is escaped, since plotly reads markup.
 """
 

@@ -212,7 +212,8 @@ HEAD = ReportHead(
     given={"MIN_SPREAD_BPS": "1.2", "REFERENCE": NASTY},
     fees={UM: Fees(Decimal(0), Decimal("1.7")), SPOT: Fees(Decimal(1), Decimal(2))},
     order_notional_usdt=Decimal(1000), min_spread_bps=Decimal("1.2"), exit_edge_bps=Decimal("0.5"),
-    stop_bps=Decimal(20), latency_ms=5.0, book_age_ms_max=1500.0, simulated=False, version="0.0.0",
+    stop_bps=Decimal(20), moving_reference=True, latency_ms=5.0, book_age_ms_max=1500.0,
+    simulated=False, version="0.0.0",
 )
 
 RESULT = ReplayResult(

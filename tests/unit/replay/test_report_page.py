@@ -5,13 +5,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
+from decimal import Decimal
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
 import pytest
+from attrs import evolve
 
+from propbot.domain.instruments import BINANCE_SPOT as SPOT
+from propbot.domain.instruments import BINANCE_UM as UM
+from propbot.replay.report import tables
+from propbot.replay.report.head import ReportHead, head_of
 from propbot.replay.report.lots import share_of
 from propbot.replay.report.markup import element
 from propbot.replay.report.numbers import decimals, plain, span_text, utc_ms
@@ -19,6 +25,7 @@ from propbot.replay.report.plots import thinned
 from propbot.replay.report.reading import Sample, read_folder
 from propbot.replay.report.reasons import NOTHING_STOOD_IN_THE_WAY, reason_group, reason_shares
 from propbot.replay.report.write import REPORT, write_report
+from propbot.settings import load_settings
 from tests.unit.replay.made_up import HEAD, NASTY, RESULT, MadeUp, busy_replay, idle_replay
 
 
@@ -181,3 +188,34 @@ def test_text_is_escaped_unless_it_was_made_here() -> None:
     made = element("p", "<b>", element("i", "&"), class_='"x"')
     assert made.html == '<p class="&quot;x&quot;">&lt;b&gt;<i>&amp;</i></p>'
     assert re.fullmatch(r"<br>", element("br").html)
+
+
+def test_the_head_says_what_the_service_would_have_gone_by() -> None:
+    files = {UM: Path("somewhere/um.gz"), SPOT: Path("spot.gz")}
+
+    def head(venues: str, **given: str) -> ReportHead:
+        return head_of(load_settings({"LOOP_VENUES": venues, **given}, None), files, given)
+
+    both = head("binance-spot,binance-um", STOP_BPS="7", TAKER_FEE_BPS__BINANCE_UM="0.5", PAPER_LATENCY_MS="3")
+    assert (both.venues, both.stop_bps, both.latency_ms) == ((SPOT, UM), 7, 3)
+    assert [both.fees[venue].taker_bps for venue in both.venues] == [2, Decimal("0.5")]
+    assert both.files[UM] == "um.gz", "folders are nobody's business"
+    assert both.moving_reference, "perp against spot"
+    assert not head("binance-spot,binance-um", REFERENCE="zero").moving_reference
+    assert not head("binance-um").moving_reference
+    assert head("binance-um", DRY_RUN_ONLY="true").simulated
+
+
+def test_one_venue_has_no_spread_and_a_page_all_the_same(tmp_path: Path) -> None:
+    idle_replay().write(tmp_path)
+    write_report(tmp_path, RESULT, evolve(HEAD, venues=(UM,)))
+    page = _Page((tmp_path / REPORT).read_text(encoding="utf-8"))
+    assert "One venue has no spread." in page.words
+    assert "figure-ages" in page.figures
+
+
+def test_a_long_replay_is_cut_to_what_a_page_can_show(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tables, "LOTS_SHOWN_MAX", 2)
+    page = _Page(_report(tmp_path, busy_replay()))
+    assert "The first 2 of 6 lots; ledger.db has them all." in page.words
+    assert "lot-6" not in page.words

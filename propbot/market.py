@@ -56,8 +56,7 @@ class TradingMarket:
         return ZERO if due is None else compute_funding_bps(due, side, self.clock.mono_s(), holding_s_max)
 
     def mark(self, venue: VenueId) -> Decimal | None:
-        top = self.books[venue].top()
-        return None if top is None else (top.bid + top.ask) / 2
+        return self.books[venue].exact_mid()
 
     def walk_limit(self, venue: VenueId, side: Side, qty: Decimal, slippage_bps: Decimal) -> Decimal | None:
         if self.distrust(venue) is not None:

@@ -17,9 +17,11 @@ from math import inf, isnan
 import trio
 from attrs import define, evolve, field, frozen
 
+from propbot.books.ladder import Walk
 from propbot.decision.decide import (
     ExitRules,
     compute_leg_qty,
+    compute_limit_price,
     compute_lot_qty,
     compute_smallest_qty,
     decide_exit,
@@ -75,7 +77,12 @@ class Opportunity:
     legs: tuple[OrderRequest, OrderRequest]
 
 
+Walks = tuple[Walk, Walk, Walk, Walk]
 _NO_TERMS = Terms(0.0, 0.0, 0.0, -inf)
+
+
+def _averages(walks: Walks) -> Prices[Decimal]:
+    return Prices(*(walk.avg_price for walk in walks))
 
 
 def _refusal_text(refused: Refused) -> str:
@@ -289,10 +296,10 @@ class Pipeline:
         for lot in self.blotter.lots.values():
             if lot.state is not LotState.OPEN:
                 continue
-            prices = self._walk_prices(lot.buy_venue, lot.sell_venue, lot.qty, lot.qty)
-            if prices is None:
+            walks = self._walk(lot.buy_venue, lot.sell_venue, lot.qty, lot.qty)
+            if walks is None:
                 return None
-            deviation = self._edge(lot.buy_venue, lot.sell_venue, prices).deviation
+            deviation = self._edge(lot.buy_venue, lot.sell_venue, _averages(walks)).deviation
             age_s = (self.clock.wall_ns() - lot.opened_ns) / 1e9
             reason = decide_exit(lot, deviation, age_s, self.rules.exits, draining=draining)
             if reason is not None:
@@ -316,9 +323,8 @@ class Pipeline:
         instrument = self.market.instruments[venue]
         dust = self._usable_dust(instrument)
         qty = compute_leg_qty(held, side, instrument, self.market.fees[venue], dust)
-        if qty <= 0:
-            return None
-        return self._leg(venue, side, Purpose.CLOSE, qty)
+        walk = self.market.books[venue].walk(side, qty) if qty > 0 else None
+        return None if walk is None else self._leg(venue, side, Purpose.CLOSE, qty, walk)
 
     # --- opening
 
@@ -361,12 +367,14 @@ class Pipeline:
         instruments, fees = self.market.instruments, self.market.fees
         buy_qty = compute_leg_qty(qty, Side.BUY, instruments[buy], fees[buy], self._usable_dust(instruments[buy]))
         sell_qty = compute_leg_qty(qty, Side.SELL, instruments[sell], fees[sell], ZERO)
-        prices = self._walk_prices(buy, sell, buy_qty, sell_qty)
-        buy_leg = self._leg(buy, Side.BUY, Purpose.OPEN, buy_qty)
-        sell_leg = self._leg(sell, Side.SELL, Purpose.OPEN, sell_qty)
-        if prices is None or buy_leg is None or sell_leg is None:
+        walks = self._walk(buy, sell, buy_qty, sell_qty)
+        if walks is None:
             return None
-        return Opportunity(buy, sell, self._edge(buy, sell, prices), qty, (buy_leg, sell_leg))
+        legs = (
+            self._leg(buy, Side.BUY, Purpose.OPEN, buy_qty, walks[0]),
+            self._leg(sell, Side.SELL, Purpose.OPEN, sell_qty, walks[2]),
+        )
+        return Opportunity(buy, sell, self._edge(buy, sell, _averages(walks)), qty, legs)
 
     async def _open(self, choice: Opportunity | str) -> bool:
         if isinstance(choice, str):
@@ -430,22 +438,22 @@ class Pipeline:
             ],
         )
 
-    def _leg(self, venue: VenueId, side: Side, purpose: Purpose, qty: Decimal) -> OrderRequest | None:
-        limit = self.market.walk_limit(venue, side, qty, self.rules.max_slippage_bps)
-        if limit is None:
-            return None
+    def _leg(self, venue: VenueId, side: Side, purpose: Purpose, qty: Decimal, walk: Walk) -> OrderRequest:
         instrument = self.market.instruments[venue]
+        limit = compute_limit_price(walk.worst_price, side, instrument, self.rules.max_slippage_bps)
         return OrderRequest(
             self.ids.client_order_id(), venue, instrument.symbol, side, purpose, qty, limit,
             reduce_only=purpose is Purpose.CLOSE and instrument.kind is Kind.PERP,
         )
 
-    def _walk_prices(self, buy: VenueId, sell: VenueId, buy_qty: Decimal, sell_qty: Decimal) -> Prices[Decimal] | None:
+    def _walk(self, buy: VenueId, sell: VenueId, buy_qty: Decimal, sell_qty: Decimal) -> Walks | None:
+        """Entry and exit on `buy`, then on `sell`; None if a book can't fill one of them."""
         a, b = self.market.books[buy], self.market.books[sell]
-        walks = (a.walk(Side.BUY, buy_qty), a.walk(Side.SELL, buy_qty), b.walk(Side.SELL, sell_qty),
-                 b.walk(Side.BUY, sell_qty))
-        averages = [walk.avg_price for walk in walks if walk is not None]
-        return Prices(*averages) if len(averages) == 4 else None
+        entry, exit_ = a.walk(Side.BUY, buy_qty), a.walk(Side.SELL, buy_qty)
+        other_entry, other_exit = b.walk(Side.SELL, sell_qty), b.walk(Side.BUY, sell_qty)
+        if entry is None or exit_ is None or other_entry is None or other_exit is None:
+            return None
+        return entry, exit_, other_entry, other_exit
 
     def _edge(self, buy: VenueId, sell: VenueId, prices: Prices[Decimal]) -> Edge[Decimal]:
         fees = self.market.fees

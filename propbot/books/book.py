@@ -180,6 +180,18 @@ class OrderBook:
         ask, ask_qty = next(self._asks.walk(self._ticker_level(Side.BUY)))
         return TopPrices(Decimal(bid), Decimal(bid_qty), Decimal(ask), Decimal(ask_qty), self.update_id)
 
+    def exact_mid(self) -> Decimal | None:
+        """Between the exact best prices; None while unsynchronised."""
+        if not self.synced:
+            return None
+        ticker = self._ticker
+        if ticker is not None and ticker.update_id > self._depth_id:
+            return (Decimal(ticker.bid) + Decimal(ticker.ask)) / 2
+        bid, ask = self._bids.best_text, self._asks.best_text
+        assert bid is not None, "synchronised without bids"
+        assert ask is not None, "synchronised without asks"
+        return (Decimal(bid) + Decimal(ask)) / 2
+
     def walk(self, side: Side, qty: Decimal) -> Walk | None:
         """What `side` of `qty` (> 0) would take at once; None if all that is visible can't fill it."""
         assert qty > 0, qty

@@ -22,7 +22,7 @@ from propbot.kit.trace import Trace
 
 Row = dict[str, Any]
 
-ROWS_KEPT_MAX = 50_000
+ROWS_KEPT_MAX = 10_000
 FRAMES_KEPT_MAX = 5_000
 """Frames come by the hundred a second and would push everything else out, so they are kept apart."""
 _FILE_BUFFER_BYTES = 256 * 1024

@@ -24,7 +24,7 @@ from propbot.domain.orders import Fill, Funding, OrderReport, OrderRequest, Orde
 from propbot.domain.pnl import PositionAccount
 from propbot.kit.trace import Trace
 
-DONE_KEYS_KEPT = 20_000
+DONE_KEYS_KEPT = 5_000
 
 
 @define
@@ -358,8 +358,9 @@ class Blotter:
             self._seen.discard(self._done_with.popleft())
 
     def _note_seen(self, order: LiveOrder, fill: Fill) -> None:
-        self._seen.add(fill.key)
-        order.fill_keys.append(fill.key)
+        key = fill.key  # one object in both: it stays for long
+        self._seen.add(key)
+        order.fill_keys.append(key)
         order.booked_qty += fill.qty
 
     def _take_funding(self, funding: Funding) -> bool:

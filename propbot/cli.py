@@ -7,6 +7,7 @@ import gc
 import logging
 import os
 import random
+import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -108,6 +109,7 @@ def replay_command(
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     _set_up_logging("console", "CRITICAL")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: its folder is cleared away
     try:
         with showing_progress() as tell:
             result = replay(options, tell)

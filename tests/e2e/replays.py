@@ -10,7 +10,7 @@ import os
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -53,16 +53,34 @@ def assigned(settings: Mapping[str, str]) -> list[str]:
     return [word for name, value in settings.items() for word in ("--set", f"{name}={value}")]
 
 
+def replay_command(folder: Path, files: Mapping[str, Path], *options: str) -> list[str]:
+    markets = [word for venue, path in files.items() for word in ("--market", f"{venue}={path}")]
+    return [*PROPBOT, "replay", *markets, "--json", "--report", str(folder / "report"), *options]
+
+
 def run_replay(
     folder: Path, files: Mapping[str, Path], *options: str, **environ: str
 ) -> subprocess.CompletedProcess[str]:
     """Whatever its exit code; the report goes to `folder`/report, and it runs where no `.env` lies."""
     folder.mkdir(parents=True, exist_ok=True)
-    markets = [word for venue, path in files.items() for word in ("--market", f"{venue}={path}")]
     return subprocess.run(
-        [*PROPBOT, "replay", *markets, "--json", "--report", str(folder / "report"), *options],
-        cwd=folder, env=clean_environ(**environ), capture_output=True, text=True, timeout=REPLAY_S_MAX, check=False,
+        replay_command(folder, files, *options), cwd=folder, env=clean_environ(**environ), capture_output=True,
+        text=True, timeout=REPLAY_S_MAX, check=False,
     )
+
+
+@contextmanager
+def started_replay(folder: Path, files: Mapping[str, Path], *options: str) -> Iterator[subprocess.Popen[bytes]]:
+    """One that is still running; ended in any case."""
+    process = subprocess.Popen(
+        replay_command(folder, files, *options), cwd=folder, env=clean_environ(), stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(10)
 
 
 def replayed(folder: Path, files: Mapping[str, Path], settings: Mapping[str, str], **environ: str) -> Replayed:

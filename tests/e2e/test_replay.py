@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import json
+import signal
+import time
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
@@ -22,6 +24,7 @@ from tests.e2e.replays import (
     run_replay,
     shared_folder,
     shared_replays,
+    started_replay,
 )
 
 pytestmark = [
@@ -196,6 +199,21 @@ def test_a_bad_recording_is_named_with_its_line(tmp_path: Path, kind: str) -> No
     assert said in done.stderr
     assert "Traceback" not in done.stderr
     assert list((tmp_path / "report").iterdir()) == [], "nothing half done is left"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_one_that_is_stopped_leaves_nothing_behind(tmp_path: Path, number: int) -> None:
+    files = cut_recordings(tmp_path / "cut", 30)
+    with started_replay(tmp_path, files, "--speed", "1") as process:
+        folder = tmp_path / "report"
+        waited_s = 0.0
+        while not list(folder.glob(".propbot-replay-*/trace.jsonl")):
+            time.sleep(0.05)
+            waited_s += 0.05
+            assert waited_s < 30, "it never began"
+        process.send_signal(number)
+        assert process.wait(20) == 1
+        assert list(folder.iterdir()) == []
 
 
 def test_a_report_never_replaces_the_ledger_of_a_service(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -107,6 +108,8 @@ class RawServer:
     def __init__(self, stream: MemoryStream, protocol: ServerProtocol) -> None:
         self.stream = stream
         self.protocol = protocol
+        self._frames: deque[Frame] = deque()
+        """Several may come in one piece."""
 
     async def frame(self, opcode: Opcode, payload: bytes = b"", *, fin: bool = True) -> None:
         await self.stream.send_all(Frame(opcode, payload, fin).serialize(mask=False))
@@ -124,7 +127,9 @@ class RawServer:
         while True:
             for event in self.protocol.events_received():
                 assert isinstance(event, Frame)
-                return event
+                self._frames.append(event)
+            if self._frames:
+                return self._frames.popleft()
             received = await self.stream.receive_some()
             if not received:
                 raise trio.BrokenResourceError("the client is gone")

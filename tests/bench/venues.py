@@ -146,7 +146,8 @@ class Venues:
         self.network.gate.hold(len(frames))
         for frame in frames:
             self.market.publish(frame)
-        sent_ns = await self.network.gate.release()
+        with trio.CancelScope(shield=True):  # a tick that has begun leaves whole: half of one would end the connection
+            sent_ns = await self.network.gate.release()
         self.access.inside.trace.row(BINANCE_UM, "out", "tick", mono_ns=sent_ns, n=len(frames), what=what)
         with trio.move_on_after(within_s):
             while self._replies < wanted:

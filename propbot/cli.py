@@ -109,7 +109,8 @@ def replay_command(
     except ValueError as error:
         raise click.UsageError(str(error)) from None
     _set_up_logging("console", "CRITICAL")
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # like Ctrl-C: its folder is cleared away
+    for number in (signal.SIGTERM, signal.SIGHUP):  # like Ctrl-C: its folder is cleared away
+        signal.signal(number, signal.default_int_handler)
     try:
         with showing_progress() as tell:
             result = replay(options, tell)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from math import inf, isnan
+from math import floor, inf, isnan
 
 import trio
 from attrs import define, evolve, field, frozen
@@ -23,6 +23,7 @@ from propbot.decision.decide import (
     compute_leg_qty,
     compute_limit_price,
     compute_lot_qty,
+    compute_lot_step,
     compute_smallest_qty,
     decide_exit,
 )
@@ -43,6 +44,8 @@ from propbot.spread.edge import Costs, Edge, Prices, compute_edge
 from propbot.spread.reference import MovingBasis
 from propbot.spread.screen import SLACK_BPS, Terms, compute_edges_bps
 
+SIZE_SHY = 0.999
+"""The decision divides by the mean of both mids, the screen by the first one: they are never this far apart."""
 TERMS_GOOD_S = 1.0
 """How long the screen goes on with the fees and the funding that it knows."""
 REFUSED_PAUSE_S = 0.1
@@ -78,7 +81,7 @@ class Opportunity:
 
 
 Walks = tuple[Walk, Walk, Walk, Walk]
-_NO_TERMS = Terms(0.0, 0.0, 0.0, -inf)
+_NO_TERMS = Terms(0.0, 0.0, 0.0, 1.0, -inf)
 
 
 def _averages(walks: Walks) -> Prices[Decimal]:
@@ -165,7 +168,7 @@ class Pipeline:
             fixed = (fees[first].taker_bps + fees[second].taker_bps) * 2 + rules.expected_slippage_bps
             self._terms = Terms(
                 float(fixed + self._funding_bps(first, second)), float(fixed + self._funding_bps(second, first)),
-                float(rules.min_spread_bps), now_mono_s + TERMS_GOOD_S,
+                float(rules.min_spread_bps), float(compute_lot_step(self._instruments())), now_mono_s + TERMS_GOOD_S,
             )
         return self._terms
 
@@ -178,9 +181,11 @@ class Pipeline:
             self._wake.set()
 
     def _walk_roughly(self) -> tuple[float, float, float, float]:
-        """(bid, ask) of the first and of the second book: average prices for the order's size, in floats."""
+        """(bid, ask) of the first and of the second book: average prices for the order's size, in floats. The size is
+        rounded down to lots as the decision does it, and rather a lot too low: a larger one would promise less."""
         first, second = (self.market.books[each] for each in self.venues)
-        size = float(self.rules.order_notional) / first.mid
+        step = self._terms_of(self.clock.mono_s()).lot_step
+        size = max(floor(float(self.rules.order_notional) / first.mid * SIZE_SHY / step), 1) * step
         return (
             first.screen_avg(Side.SELL, size), first.screen_avg(Side.BUY, size),
             second.screen_avg(Side.SELL, size), second.screen_avg(Side.BUY, size),
@@ -230,7 +235,7 @@ class Pipeline:
         """Until cancelled, at first at once: act when woken, and look at least every `poll_interval_s`."""
         while True:
             acted = await self.tick()
-            if self._failed_in_a_row:
+            if acted and self._failed_in_a_row:  # not after a mere look: exits must not wait for it
                 await self._pause_after_failure()
             if acted:
                 await trio.lowlevel.checkpoint()

@@ -28,7 +28,7 @@ from propbot.replay.result import AtEnd, Counted, ReplayResult
 from propbot.replay.trace import open_replay_trace
 from propbot.replay.world import ReplayPlan, run_replay
 from propbot.settings import Settings, load_settings
-from propbot.settings_groups import known_names
+from propbot.settings_groups import SECRET_NAMES, known_names
 from propbot.settings_values import variable_part
 from propbot.simvenue.instruments import INSTRUMENTS
 from propbot.simvenue.recording import RecordedMarket, open_recording
@@ -123,7 +123,7 @@ def replay_settings(options: ReplayOptions, recorded: RecordedMarket) -> Setting
     ]
     problems += [
         f"--set {name}: has no meaning in a replay, which talks to nobody"
-        for name in options.given if name.startswith(WITHOUT_MEANING)
+        for name in options.given if name.startswith(WITHOUT_MEANING) or name in SECRET_NAMES
     ]
     problems += [f"--set {name}: there is no such setting" for name in options.given if not _known(name)]
     pair = _pair(options, recorded, problems)
@@ -160,8 +160,12 @@ def _pair(options: ReplayOptions, recorded: RecordedMarket, problems: list[str])
 
 
 def check_report_folder(folder: Path) -> None:
-    """Made where there is none. SettingsError for a data directory: its ledger is not ours to replace."""
+    """Made where there is none. SettingsError for a data directory, whose ledger is not ours to replace, and for what
+    can't be replaced: after the replay would be late to notice."""
     folder.mkdir(parents=True, exist_ok=True)
+    blocked = [name for name in (*KEPT, REPORT) if (folder / name).is_dir()]
+    if blocked:
+        raise SettingsError([f"--report {folder}: {name} in it is a folder, not a report's file" for name in blocked])
     for name in ("runtime_state.json", "instance.lock"):
         if (folder / name).exists():
             raise SettingsError(

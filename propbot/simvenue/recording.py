@@ -31,6 +31,11 @@ from propbot.simvenue.records import MarketFrame
 CLOCK_SAMPLES = 4000
 """Events of a file whose time is compared with the receive time; well past the first second of either stream."""
 
+STAMP_DIGITS_MAX = 19
+"""Nanoseconds since 1970, until the year 2286."""
+GAP_S_MAX = 3600.0
+"""Longer without a line is a damaged stamp, or two recordings in one file: nobody trades on an hour of silence."""
+
 
 class _Envelope(msgspec.Struct):
     stream: str
@@ -117,11 +122,14 @@ def _read_lines(venue: VenueId, reading: _Reading) -> Iterator[_Line]:
                 reading.bytes_read = packed.tell()
                 number += 1
                 stamp, _, text = raw.rstrip(b"\r\n").partition(b" ")
-                if not stamp.isdigit() or not text:
+                if not stamp.isdigit() or len(stamp) > STAMP_DIGITS_MAX or not text:
                     raise RecordingError(f"{path}: line {number}: not `<receive time, ns> <JSON>`")
                 receive_ns = int(stamp)
                 if receive_ns < last_ns:
                     raise RecordingError(f"{path}: line {number}: received before the line above it")
+                if last_ns and receive_ns - last_ns > GAP_S_MAX * 1e9:
+                    gap_s = (receive_ns - last_ns) / 1e9
+                    raise RecordingError(f"{path}: line {number}: received {gap_s:.0f} s after the line above it")
                 last_ns = receive_ns
                 yield _Line(receive_ns, text, venue, path, number)
     except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
@@ -251,4 +259,10 @@ def open_recording(paths: Mapping[VenueId, Path], speed: float = 1.0) -> Recorde
         raise ValueError("no recording given")
     if not speed > 0:
         raise ValueError(f"speed must be above zero, not {speed}")
-    return RecordedMarket(paths, {venue: _read_head(venue, path) for venue, path in paths.items()}, speed)
+    heads = {venue: _read_head(venue, path) for venue, path in paths.items()}
+    earliest = min(heads, key=lambda venue: heads[venue].first_ns)
+    for venue, head in heads.items():
+        late_s = (head.first_ns - heads[earliest].first_ns) / 1e9
+        if late_s > GAP_S_MAX:
+            raise RecordingError(f"{paths[venue]}: line 1: begins {late_s:.0f} s after {paths[earliest]} does")
+    return RecordedMarket(paths, heads, speed)

@@ -21,6 +21,8 @@ class Terms:
     back_costs: float
     least: float
     """Net, from which on an entry pays."""
+    lot_step: float
+    """Base; the coarser of both venues'."""
     good_until_mono_s: float
 
 

@@ -201,7 +201,7 @@ def test_a_bad_recording_is_named_with_its_line(tmp_path: Path, kind: str) -> No
     assert list((tmp_path / "report").iterdir()) == [], "nothing half done is left"
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_one_that_is_stopped_leaves_nothing_behind(tmp_path: Path, number: int) -> None:
     files = cut_recordings(tmp_path / "cut", 30)
     with started_replay(tmp_path, files, "--speed", "1") as process:
@@ -234,6 +234,7 @@ def test_a_report_never_replaces_the_ledger_of_a_service(tmp_path: Path) -> None
         (("--set", "NO_SUCH=1"), 1, "--set NO_SUCH: there is no such setting"),
         (("--set", "PROFILE=live"), 1, "--set PROFILE: a replay is always paper"),
         (("--set", "API_PORT=1"), 1, "--set API_PORT: has no meaning in a replay"),
+        (("--set", "BINANCE_UM_API_KEY=x"), 1, "--set BINANCE_UM_API_KEY: has no meaning in a replay"),
         (("--pair", "ETHUSDT"), 1, "is of BTCUSDT, not of ETHUSDT"),
         (("--set", "MIN_SPREAD_BPS"), 2, "accepted: NAME=VALUE"),
         (("--set", "A=1", "--set", "A=2"), 2, "A was set before"),

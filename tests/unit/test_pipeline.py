@@ -557,3 +557,36 @@ async def test_a_lower_threshold_is_screened_with_at_once_when_it_is_told(desk: 
         await trio.testing.wait_all_tasks_blocked()
         assert desk.executor.intents
         nursery.cancel_scope.cancel()
+
+
+async def test_a_size_is_screened_in_whole_lots_as_it_is_decided(desk: Desk, autojump_clock: Any) -> None:
+    """0.0029 BTC are wanted, 0.002 can be had at the best price: the rest of the book is of no concern."""
+    desk.pipeline.rules = evolve(RULES, order_notional=Decimal(174), poll_interval_s=3600.0)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(desk.pipeline.run)
+        await trio.testing.wait_all_tasks_blocked()
+        desk.quote(SPOT, "59940.00", "59940.01", "0.00201")
+        desk.quote(UM, "60060.0", "60060.1", "0.002")
+        await trio.testing.wait_all_tasks_blocked()
+        assert desk.executor.intents[0].legs[1].qty == Decimal("0.002")
+        nursery.cancel_scope.cancel()
+
+
+async def test_after_a_failed_pair_only_acts_are_followed_by_a_pause(desk: Desk, autojump_clock: Any) -> None:
+    desk.pipeline._failed_in_a_row = 3
+    looks: list[float] = []
+
+    def look() -> GateState:
+        looks.append(trio.current_time())
+        return desk.state
+
+    desk.pipeline.gate_state = look
+    with trio.move_on_after(0.5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(desk.pipeline.run)
+            await trio.sleep(0.1)
+            desk.pipeline.wake()
+            await trio.sleep(0.1)
+            desk.pipeline.wake()
+            await trio.sleep_forever()
+    assert looks == pytest.approx([0.0, 0.1, 0.2])

@@ -53,12 +53,11 @@ class RestFace:
     """Answers the requests of one venue."""
 
     def __init__(
-        self, core: Core, routes: Sequence[Route], refusals: RefusalTable, *, recheck: bool, no_such_path: ApiError
+        self, core: Core, routes: Sequence[Route], refusals: RefusalTable, *, no_such_path: ApiError
     ) -> None:
         self._core = core
         self._routes = {(route.method, route.path): route for route in routes}
         self._refusals = refusals
-        self._recheck = recheck
         self._no_such_path = no_such_path
 
     async def answer(self, request: Request) -> Response:
@@ -95,8 +94,9 @@ class RestFace:
 
     def _admit(self, request: Request, route: Route, params: Params) -> Call:
         def recheck() -> None:
-            if self._recheck:
-                check_window(params, self._core.wall_ms())
+            """The latency is the way here: an order that comes to the engine after its window is too late, or a bot
+            that gave it up would meet its fill."""
+            check_window(params, self._core.wall_ms())
 
         if route.security is not Security.NONE:
             check_key(self._core.credentials, request.headers.get("x-mbx-apikey"))

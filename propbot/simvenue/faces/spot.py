@@ -87,7 +87,6 @@ class SpotFace:
             core,
             [route for table in routes for route in table],
             REFUSALS,
-            recheck=True,
             no_such_path=ApiError(404, None, "<html><body><h2>404 Not found</h2></body></html>"),
         )
         self._clients: dict[WsClient, None] = {}

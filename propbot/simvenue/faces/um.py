@@ -103,7 +103,6 @@ class UmFace:
             core,
             [route for table in routes for route in table],
             REFUSALS,
-            recheck=False,
             no_such_path=ApiError(404, -5000, "Path or method is invalid."),
         )
         self._clients: dict[WsClient, None] = {}

@@ -75,6 +75,9 @@ def test_markets_and_settings_are_named_once() -> None:
 def test_a_data_directory_is_no_place_for_a_report(tmp_path: Path) -> None:
     check_report_folder(tmp_path / "new" / "folder")
     check_report_folder(tmp_path / "new" / "folder")
+    (tmp_path / "new" / "report.html").mkdir()
+    with pytest.raises(SettingsError, match=r"report\.html in it is a folder"):
+        check_report_folder(tmp_path / "new")
     (tmp_path / "instance.lock").touch()
     with pytest.raises(SettingsError, match=r"is a data directory \(it has instance.lock\)"):
         check_report_folder(tmp_path)

@@ -81,6 +81,9 @@ async def test_files_are_merged_by_receive_time(autojump_clock, tmp_path):
         ((T0_NS + 400_000_000, _ticker(9, bid="NaN")), "line 5: not a level"),
         ((T0_NS + 400_000_000, _ticker(9, bid="abc")), "line 5"),
         (("when?", _ticker(9)), "line 5: not `<receive time"),
+        (("9" * 5000, _ticker(9)), "line 5: not `<receive time"),
+        ((T0_NS * 10, _ticker(9)), "line 5: not `<receive time|line 5: received"),
+        ((T0_NS + 4_000_000_000_000, _ticker(9)), "line 5: received 4000 s after the line above it"),
     ],
 )
 async def test_a_bad_line_is_named_with_its_file(autojump_clock, tmp_path, line, says):
@@ -96,6 +99,13 @@ async def test_a_recording_under_the_wrong_venue_is_refused(autojump_clock, tmp_
     path = _write(tmp_path / "um.gz", [*GOOD, (T0_NS + 400_000_000, _depth(7, 1_700_000_001_670, pu=6))])
     with pytest.raises(RecordingError, match=r"line 5: depth: `pu` is there: no recording of binance-spot"):
         await _replay(open_recording({BINANCE_SPOT: path}, math.inf))
+
+
+def test_recordings_of_different_days_are_no_market(tmp_path):
+    later = [(stamp + 86_400_000_000_000, text.replace('"a":[]', '"a":[],"pu":1')) for stamp, text in GOOD]
+    paths = {BINANCE_SPOT: _write(tmp_path / "spot.gz", GOOD), BINANCE_UM: _write(tmp_path / "um.gz", later)}
+    with pytest.raises(RecordingError, match=r"um\.gz: line 1: begins 86400 s after .*spot\.gz does"):
+        open_recording(paths)
 
 
 async def test_it_tells_how_far_it_is(autojump_clock, tmp_path):

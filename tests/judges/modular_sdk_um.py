@@ -38,7 +38,7 @@ class Desk:
         return Decimal(on_step(self.top()[0] * Decimal("0.98"), TICK))
 
     def above(self) -> Decimal:
-        return Decimal(on_step(self.top()[1] * Decimal("1.001"), TICK))
+        return Decimal(on_step(self.top()[1] * Decimal("1.005"), TICK))
 
     def wallet(self) -> Decimal:
         return amount(self.rest.futures_account_balance_v3().data()[0].balance)

@@ -43,8 +43,8 @@ class Desk:
         return on_step(self.top()[0] * Decimal("0.98"), self.tick)
 
     def above(self) -> str:
-        """A price at which a buy crosses."""
-        return on_step(self.top()[1] * Decimal("1.001"), self.tick)
+        """A price at which a buy crosses, wherever the market jumps meanwhile."""
+        return on_step(self.top()[1] * Decimal("1.005"), self.tick)
 
     def another(self, **keys: str) -> Client:
         """A client with other keys."""

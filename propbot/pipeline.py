@@ -163,28 +163,31 @@ class Pipeline:
 
     def _terms_of(self, now_mono_s: float) -> Terms:
         if self._terms.good_until_mono_s < now_mono_s:
-            first, second = self.venues
-            fees, rules = self.market.fees, self.rules
-            fixed = (fees[first].taker_bps + fees[second].taker_bps) * 2 + rules.expected_slippage_bps
-            self._terms = Terms(
-                float(fixed + self._funding_bps(first, second)), float(fixed + self._funding_bps(second, first)),
-                float(rules.min_spread_bps), float(compute_lot_step(self._instruments())), now_mono_s + TERMS_GOOD_S,
-            )
+            self._terms = self._make_terms(now_mono_s)
         return self._terms
+
+    def _make_terms(self, now_mono_s: float) -> Terms:
+        first, second = self.venues
+        fees, rules = self.market.fees, self.rules
+        fixed = (fees[first].taker_bps + fees[second].taker_bps) * 2 + rules.expected_slippage_bps
+        return Terms(
+            float(fixed + self._funding_bps(first, second)), float(fixed + self._funding_bps(second, first)),
+            float(rules.min_spread_bps), float(compute_lot_step(self._instruments())), now_mono_s + TERMS_GOOD_S,
+        )
 
     def _look_closer(self, now_mono_s: float) -> None:
         """Wake the trading task if an entry pays for its full size, or a lot may be due."""
-        bid, ask, other_bid, other_ask = walked = self._walk_roughly()
+        bid, ask, other_bid, other_ask = walked = self._walk_roughly(self._terms_of(now_mono_s))
         if self._pays(*walked, now_mono_s) or (
             self.blotter.lots and self._may_be_due(bid + ask, other_bid + other_ask)
         ):
             self._wake.set()
 
-    def _walk_roughly(self) -> tuple[float, float, float, float]:
+    def _walk_roughly(self, terms: Terms) -> tuple[float, float, float, float]:
         """(bid, ask) of the first and of the second book: average prices for the order's size, in floats. The size is
         rounded down to lots as the decision does it, and rather a lot too low: a larger one would promise less."""
         first, second = (self.market.books[each] for each in self.venues)
-        step = self._terms_of(self.clock.mono_s()).lot_step
+        step = terms.lot_step
         size = max(floor(float(self.rules.order_notional) / first.mid * SIZE_SHY / step), 1) * step
         return (
             first.screen_avg(Side.SELL, size), first.screen_avg(Side.BUY, size),
@@ -210,12 +213,12 @@ class Pipeline:
             return {}
         if not all(self.market.books[venue].synced for venue in self.venues):
             return {}
-        return {f"{buy}>{sell}": net for (buy, sell), net in zip(self._directions(), self._nets(), strict=True)}
+        nets = self._nets(self._make_terms(self.clock.mono_s()))  # not the kept ones: who reads changes nothing
+        return {f"{buy}>{sell}": net for (buy, sell), net in zip(self._directions(), nets, strict=True)}
 
-    def _nets(self) -> tuple[float, float]:
+    def _nets(self, terms: Terms) -> tuple[float, float]:
         """Net edges in bps for the order's size, in floats, in the order of `_directions`."""
-        terms = self._terms_of(self.clock.mono_s())
-        there, back = compute_edges_bps(*self._walk_roughly(), self.reference_bps(self.venues[0]))
+        there, back = compute_edges_bps(*self._walk_roughly(terms), self.reference_bps(self.venues[0]))
         return there - terms.there_costs, back - terms.back_costs
 
     def _funding_bps(self, buy: VenueId, sell: VenueId) -> Decimal:
@@ -342,7 +345,9 @@ class Pipeline:
             if problem is not None:
                 return problem
         # only the direction that looks better in floats is priced exactly: at equal edges either will do
-        net, (buy, sell) = max(zip(self._nets(), self._directions(), strict=True))
+        net, (buy, sell) = max(
+            zip(self._nets(self._terms_of(self.clock.mono_s())), self._directions(), strict=True)
+        )
         if isnan(net):
             return self.size_problem() or "a book is too thin for the order"
         if net < float(self.rules.min_spread_bps) - SLACK_BPS:

@@ -3,8 +3,8 @@
     net = walked entry edge − reference − fees of both legs at entry and at exit − slippage allowance
           − expected cost of crossing at exit − funding due before the expected exit
 
-The pipeline computes it twice: in floats for every book change (screening), and in Decimals before an order. Both go
-through `compute_edge`, which only multiplies, divides and subtracts, so that the two can never drift apart.
+In Decimals it decides. Every book change is screened in floats by `spread.screen`, which is this formula for both
+directions at once and without its parts; a test holds the two together.
 """
 
 from __future__ import annotations

@@ -24,12 +24,6 @@ from propbot.execution.reconcile import Reconciler
 from propbot.execution.resolver import Resolver
 from propbot.execution.simulation import SimulatedExecutor, mark_simulated
 from propbot.execution.winddown import WindDown
-from propbot.guards.clock_skew import ClockSkewGuard
-from propbot.guards.feed_stale import FeedStaleGuard
-from propbot.guards.hedge import HedgeGuard
-from propbot.guards.ledger import LedgerGuard
-from propbot.guards.recon import ReconGuard
-from propbot.guards.watch import Guard, Watch
 from propbot.kit.ids import Ids
 from propbot.kit.level import Level
 from propbot.kit.switch import Switch
@@ -40,6 +34,7 @@ from propbot.risk.limits import Limits
 from propbot.service import Seams, Service, ServiceConfig, VenueLink, split_pair
 from propbot.spread.reference import MovingBasis
 from propbot.status.board import Board
+from propbot.watching import join_guards
 
 
 def assemble(
@@ -73,7 +68,7 @@ def assemble(
     )
     _join_execution(service)
     _join_pipeline(service)
-    _join_guards(service)
+    join_guards(service)
     modes.blockers = service.blockers
     modes.on_enter = service.begin_winddown
     return service
@@ -143,20 +138,3 @@ def _moves(reference: str, config: ServiceConfig) -> bool:
     if reference == "auto":
         return len({each.dialect.kind for each in config.venues.values()}) > 1
     return reference == "moving"
-
-
-def _join_guards(service: Service) -> None:
-    mono_s = service.seams.clock.mono_s
-    guards: tuple[Guard, ...] = (
-        ReconGuard(service.recon_seen),
-        FeedStaleGuard(service.book_ages_s, service.exposed, mono_s, service.config.settings.risk.max_book_age_s),
-        HedgeGuard(
-            service.blotter.exposure, service.lot_step, service.base, mono_s,
-            service.config.settings.start.hedge_deadline_s,
-        ),
-        LedgerGuard(service.ledger_seen),
-        ClockSkewGuard(lambda: {venue: gateway.offset_ms for venue, gateway in service.gateways.items()}, mono_s),
-    )
-    service.watches = {guard.id: Watch(guard, service.trip, service.report_guard) for guard in guards}
-
-

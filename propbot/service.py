@@ -13,6 +13,7 @@ from pathlib import Path
 import trio
 from attrs import define, field, frozen
 
+from propbot.control.counters import Counters
 from propbot.control.journal import Journal
 from propbot.control.keeper import StateKeeper
 from propbot.control.modes import ModeKeeper, ModeView
@@ -155,6 +156,7 @@ class Service:
     pipeline: Pipeline = field(init=False)
     watches: dict[str, Watch] = field(factory=dict, init=False)
     keeper: StateKeeper = field(init=False)
+    counters: Counters = field(factory=Counters, init=False)
     drain_asked: DrainAsked | None = field(default=None, init=False)
     dead_tasks: set[str] = field(factory=set, init=False)
     """Engine tasks that ended; only a restart brings them back."""

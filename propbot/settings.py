@@ -27,6 +27,7 @@ from propbot.settings_groups import (
     VARIABLE_NAMES,
     Api,
     Group,
+    Guarding,
     House,
     Paper,
     Risk,
@@ -39,7 +40,7 @@ from propbot.settings_groups import (
 )
 from propbot.settings_values import RecordingMarket, parse_pair, variable_part
 
-__all__ = ["Api", "House", "Paper", "Risk", "Settings", "Start", "Trading", "load_settings"]
+__all__ = ["Api", "Guarding", "House", "Paper", "Risk", "Settings", "Start", "Trading", "load_settings"]
 
 G = TypeVar("G", bound=Group)
 
@@ -65,6 +66,7 @@ def load_settings(environ: Mapping[str, str], env_file: Path | None) -> Settings
         problems,
         max_position_usdt_by_pair=_read_each(raw, "MAX_POSITION_USDT", parse_pair, Risk, problems),
     )
+    guarding = _read(Guarding, raw, defaults, problems)
     paper = _read(
         Paper,
         raw,
@@ -90,7 +92,7 @@ def load_settings(environ: Mapping[str, str], env_file: Path | None) -> Settings
         start = start.model_copy(update={"mode": Mode.HOLD})
     keys = {name: SecretStr(value) for name, value in raw.items() if name in KEY_NAMES}
     names = frozenset(name for name in given if name in known_names() or _is_variable(name))
-    return Settings(profile, start, trading, risk, paper, api, house, keys, names, tuple(warnings))
+    return Settings(profile, start, trading, risk, guarding, paper, api, house, keys, names, tuple(warnings))
 
 
 def _read_env_file(path: Path | None, problems: list[str]) -> dict[str, str]:

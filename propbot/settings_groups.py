@@ -19,12 +19,14 @@ from propbot.domain.instruments import BINANCE_SPOT, BINANCE_UM, Credentials, Fe
 from propbot.domain.mode import HoldExit, Mode, Profile
 from propbot.domain.money import parse_amount
 from propbot.settings_values import (
+    MaintenanceWindow,
     PaperMarket,
     known_crash_point,
     parse_directory,
     parse_market,
     parse_pair,
     parse_venues,
+    parse_windows,
 )
 
 TRADABLE_VENUES = (BINANCE_UM, BINANCE_SPOT)
@@ -112,6 +114,33 @@ class Risk(Group):
         return self.max_position_usdt_by_pair.get(pair, self.max_position_usdt)
 
 
+class Guarding(Group):
+    """When guards trip, one threshold each; `guards/` says what each means. Durations in seconds."""
+
+    clock_skew_warn_s: TFromMs = _named("CLOCK_SKEW_WARN_MS", "200", "1 to 60000", gt=0)
+    clock_skew_trip_s: TFromMs = _named("CLOCK_SKEW_TRIP_MS", "1000", "1 to 60000", gt=0)
+    feed_stale_s: Seconds = _named("FEED_STALE_SEC", "60", ge=1, le=3600)
+    feed_stale_exposed_s: Seconds = _named("FEED_STALE_EXPOSED_SEC", "3", ge=0.1, le=3600)
+    resyncs_per_min_max: int = _named("MAX_RESYNCS_PER_MIN", "3", ge=1, le=1000)
+    orders_per_min_max: int = _named("MAX_ORDERS_PER_MIN", "600", ge=1, le=100_000)
+    cancels_per_min_max: int = _named("MAX_CANCELS_PER_MIN", "120", ge=1, le=100_000)
+    equal_rejections_max: int = _named("MAX_EQUAL_REJECTIONS", "5", ge=1, le=1000)
+    daily_loss_usdt_max: Annotated[Decimal, _exact] = _named("MAX_DAILY_LOSS_USDT", "500", ge=0, le=1_000_000_000)
+    failed_spreads_max: int = _named("MAX_FAILED_SPREADS", "5", ge=1, le=1000)
+    rate_pace_share: Seconds = _named("RATE_PACE_SHARE", "0.8", ge=0.1, le=1)
+    rate_trip_share: Seconds = _named("RATE_TRIP_SHARE", "0.95", ge=0.1, le=1)
+    disconnect_s_max: Seconds = _named("DISCONNECT_SEC", "5", ge=0.5, le=600)
+    ledger_write_s_max: Seconds = _named("LEDGER_WRITE_SEC", "2", ge=0.1, le=60)
+    loop_lag_p95_s_max: TFromMs = _named("LOOP_LAG_P95_MS", "250", "1 to 60000", gt=0)
+    loop_stall_s_max: Seconds = _named("LOOP_STALL_SEC", "2", ge=0.1, le=60)
+    disk_free_mb_min: int = _named("DISK_FREE_MB", "500", ge=0, le=10_000_000)
+    maintenance_windows: Annotated[tuple[MaintenanceWindow, ...], PlainValidator(parse_windows)] = _named(
+        "MAINTENANCE_WINDOWS",
+        "",
+        "windows with commas: 2026-12-01T02:00Z/2026-12-01T03:00Z, or weekly: WED 02:00-03:00 (UTC)",
+    )
+
+
 class Paper(Group):
     """The embedded venues; read in the paper profile only. Fees: None where the venue's own default holds."""
 
@@ -135,6 +164,7 @@ class Paper(Group):
 
 
 class Api(Group):
+    operators_file: Path | None = _named("OPERATORS_FILE", None, "a JSON file that lists who may do what")
     token: SecretStr | None = _named(
         "API_TOKEN", None, f"{TOKEN_CHARACTERS_MIN} characters or more", min_length=TOKEN_CHARACTERS_MIN
     )
@@ -177,6 +207,7 @@ class Settings:
     start: Start
     trading: Trading
     risk: Risk
+    guarding: Guarding
     paper: Paper
     api: Api
     house: House
@@ -197,7 +228,7 @@ class Settings:
         return Credentials(key.get_secret_value(), secret.get_secret_value())
 
 
-GROUPS: tuple[type[Group], ...] = (Start, Trading, Risk, Paper, Api, House)
+GROUPS: tuple[type[Group], ...] = (Start, Trading, Risk, Guarding, Paper, Api, House)
 KEY_NAMES = frozenset(
     f"{venue}_API_{part}{suffix}"
     for venue in KEY_VENUES

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 from attrs import field, frozen
@@ -26,6 +27,67 @@ class RecordingMarket:
 
 
 PaperMarket = SyntheticMarket | RecordingMarket
+
+
+WEEKDAYS = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
+
+
+@frozen
+class MaintenanceWindow:
+    """When a venue is at rest, UTC. Either once, `start_s` to `end_s` since 1970, or weekly: the same since Monday
+    00:00, where an end before the start lies in the next week."""
+
+    start_s: int
+    end_s: int
+    weekly: bool
+    text: str
+    """As it was given, for people."""
+
+    def covers(self, wall_s: float) -> bool:
+        if not self.weekly:
+            return self.start_s <= wall_s < self.end_s
+        since_monday_s = (wall_s - MONDAY_S) % WEEK_S
+        if self.start_s <= self.end_s:
+            return self.start_s <= since_monday_s < self.end_s
+        return since_monday_s >= self.start_s or since_monday_s < self.end_s
+
+
+MONDAY_S = 4 * 86_400
+"""The first Monday after 1970-01-01, a Thursday."""
+WEEK_S = 7 * 86_400
+
+
+def parse_windows(text: str) -> tuple[MaintenanceWindow, ...]:
+    """`2026-12-01T02:00Z/2026-12-01T03:00Z` or `WED 02:00-03:00`, with commas between; ValueError for anything else."""
+    return tuple(_parse_window(part.strip()) for part in text.split(",")) if text.strip() else ()
+
+
+def _parse_window(text: str) -> MaintenanceWindow:
+    weekly = re.fullmatch(r"([A-Z]{3}) (\d\d):(\d\d)-(\d\d):(\d\d)", text)
+    if weekly is not None:
+        day_s = WEEKDAYS.index(weekly[1]) * 86_400
+        start_s, end_s = (_clock_s(weekly[n], weekly[n + 1]) for n in (2, 4))
+        if start_s == end_s:
+            raise ValueError("a window of no length")
+        return MaintenanceWindow(day_s + start_s, (day_s + end_s + (end_s < start_s) * 86_400) % WEEK_S, True, text)
+    start, _, end = text.partition("/")
+    start_s, end_s = (_instant_s(each) for each in (start, end))
+    if end_s <= start_s:
+        raise ValueError("a window that ends before it begins")
+    return MaintenanceWindow(start_s, end_s, False, text)
+
+
+def _clock_s(hours: str, minutes: str) -> int:
+    if int(hours) > 23 or int(minutes) > 59:
+        raise ValueError("no time of day")
+    return int(hours) * 3600 + int(minutes) * 60
+
+
+def _instant_s(text: str) -> int:
+    moment = datetime.fromisoformat(text)
+    if moment.utcoffset() is None:
+        raise ValueError("a time without a zone; end it with Z")
+    return int(moment.timestamp())
 
 
 def parse_pair(text: str) -> str:

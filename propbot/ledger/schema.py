@@ -18,7 +18,7 @@ from propbot.kit.disk import OpenSqlite
 Sync = Literal["full", "normal"]
 
 APPLICATION_ID = 0x50426F74
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _FILL = {
     "seq": int,
@@ -122,8 +122,47 @@ TABLES: dict[str, tuple[str | tuple[str, ...], dict[str, type]]] = {
     ),
     "baselines": (("venue", "asset"), {"venue": str, "asset": str, "qty": str, "recorded_ns": int}),
     "meta": ("key", {"key": str, "value": str}),
+    "incidents": (
+        "id",
+        {
+            "id": int,
+            "ts_ns": int,
+            "severity": str,
+            "kind": str,
+            "component_id": str,
+            "summary": str,
+            "details": str,
+            "acknowledged_by": str,
+            "acknowledged_ns": int,
+            "note": str,
+            "resolved_ns": int,
+        },
+    ),
+    "incident_steps": (
+        "seq",
+        {"seq": int, "incident_id": int, "ts_ns": int, "step": str, "text": str, "details": str},
+    ),
+    "approvals": (
+        "id",
+        {
+            "id": str,
+            "change": str,  # canonical JSON: the exact change that is asked for
+            "digest": str,  # of the change and the risk settings when it was proposed
+            "proposer": str,
+            "proposed_ns": int,
+            "expires_ns": int,
+            "state": str,  # PENDING, APPROVED, REJECTED, EXPIRED, VOID
+            "decided_by": str,
+            "decided_ns": int,
+        },
+    ),
 }
-_NULLABLE = frozenset({"seq", "edge_bps", "limit_price", "closed_ns", "realised", "trade_no"})
+_NULLABLE = frozenset(
+    {
+        "seq", "edge_bps", "limit_price", "closed_ns", "realised", "trade_no",
+        "acknowledged_by", "acknowledged_ns", "resolved_ns", "decided_by", "decided_ns",
+    }
+)
 
 _INDEXES: tuple[tuple[str, tuple[str, ...], bool], ...] = (
     ("orders", ("client_order_id",), True),
@@ -136,7 +175,11 @@ _INDEXES: tuple[tuple[str, tuple[str, ...], bool], ...] = (
     ("foreign_fills", ("venue", "symbol", "trade_no"), False),
     ("lots", ("id",), True),
     ("lots", ("state",), False),
+    ("incident_steps", ("incident_id",), False),
+    ("approvals", ("state",), False),
 )
+_SINCE_VERSION = {"incidents": 2, "incident_steps": 2, "approvals": 2}
+"""Tables that older ledgers do not have; all others are there since version 1."""
 
 _RESTORE = (
     "PropBot does not start on it. Keep the file and its -wal and -shm neighbours for examination, move them out of "
@@ -169,7 +212,7 @@ def open_checked(path: Path, open_connection: OpenSqlite, synchronous: Sync) -> 
 
 
 def _prepare(connection: sqlite3.Connection, path: Path, synchronous: Sync) -> None:
-    is_new = _require_ours(connection, path)
+    version = _require_ours(connection, path)
     connection.row_factory = sqlite3.Row
     mode = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
     if mode != "wal":
@@ -177,42 +220,45 @@ def _prepare(connection: sqlite3.Connection, path: Path, synchronous: Sync) -> N
             f"the ledger {path} lies on a file system without WAL (journal mode {mode}); use a local disk"
         )
     connection.execute("PRAGMA synchronous = FULL" if synchronous == "full" else "PRAGMA synchronous = NORMAL")
-    if is_new:
-        _create(connection)
+    if version < SCHEMA_VERSION:
+        _migrate(connection, version)
 
 
-def _require_ours(connection: sqlite3.Connection, path: Path) -> bool:
-    """Whether the file is still empty; LedgerError unless it is that, or a sound ledger of this version."""
+def _require_ours(connection: sqlite3.Connection, path: Path) -> int:
+    """The schema version of a sound ledger that we can take up, 0 for an empty file; LedgerError for anything else."""
     complaints = [str(row[0]) for row in connection.execute("PRAGMA quick_check(3)")]
     if complaints != ["ok"]:
         raise LedgerError(f"the ledger {path} is damaged: {'; '.join(complaints)}. {_RESTORE}")
     application_id = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if not tables and application_id == 0:
-        return True
+        return 0
     if application_id != APPLICATION_ID:
         raise LedgerError(f"{path} is a database of another program. Name another DATA_DIR, or move the file away")
-    if version != SCHEMA_VERSION:
+    if not 1 <= version <= SCHEMA_VERSION:
         raise LedgerError(
-            f"the ledger {path} has schema version {version}, this PropBot knows {SCHEMA_VERSION}. "
+            f"the ledger {path} has schema version {version}, this PropBot knows 1 to {SCHEMA_VERSION}. "
             "Start the PropBot that wrote it, or restore a backup of that version"
         )
-    if missing := TABLES.keys() - tables:
+    if missing := {name for name in TABLES if _SINCE_VERSION.get(name, 1) <= version} - tables:
         raise LedgerError(f"the ledger {path} is damaged: no table {', '.join(sorted(missing))}. {_RESTORE}")
-    return False
+    return version
 
 
-def _create(connection: sqlite3.Connection) -> None:
-    """All tables or none: a kill in between leaves an empty file, which the next start takes for new."""
+def _migrate(connection: sqlite3.Connection, version: int) -> None:
+    """From `version` (0: an empty file) to ours, all or nothing: a kill in between leaves what was there before."""
     database = Database(connection, recursive_triggers=False, execute_plugins=False)
+    new = [name for name in TABLES if _SINCE_VERSION.get(name, 1) > version]
     connection.execute("BEGIN IMMEDIATE")
     try:
-        for name, (key, columns) in TABLES.items():
+        for name in new:
+            key, columns = TABLES[name]
             needed = set(columns) - _NULLABLE
             database.create_table(name, columns, pk=key, not_null=needed, strict=True)
         for table, names, unique in _INDEXES:
-            database.table(table).create_index(list(names), unique=unique)
+            if table in new:
+                database.table(table).create_index(list(names), unique=unique)
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.commit()

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from attrs import define, field
 
-from tests.scenarios.checker import Evidence, LedgerEnd, Limits, VenueEnd, check, report
+from propbot.simulate.checker import Evidence, LedgerEnd, Limits, VenueEnd, check, report
 
 UM, SPOT = "binance-um", "binance-spot"
 D = Decimal

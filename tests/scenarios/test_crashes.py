@@ -11,9 +11,9 @@ from trio.testing import MockClock
 
 from propbot.domain.mode import Mode
 from propbot.kit.crash import CRASH_POINTS
-from tests.scenarios.harness import open_world
+from propbot.simulate.truth import assert_invariants
+from propbot.simulate.world import open_world
 from tests.scenarios.test_trading import assert_pnl_identity, hold_still
-from tests.scenarios.truth import assert_invariants
 
 RECOVERY_S = 30.0
 PASSAGES = {"state-rename:before": 20, "state-rename:after": 20}

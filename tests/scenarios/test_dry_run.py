@@ -16,9 +16,9 @@ from propbot.domain.lots import Intent, LotState
 from propbot.domain.mode import Mode
 from propbot.domain.orders import OrderRequest, OrderState, Purpose, Side
 from propbot.service import Service
-from tests.scenarios.harness import World, open_world
-from tests.scenarios.oracle.evidence import Row
-from tests.scenarios.truth import assert_invariants, read_ledger
+from propbot.simulate.oracle.evidence import Row
+from propbot.simulate.truth import assert_invariants, read_ledger
+from propbot.simulate.world import World, open_world
 
 VENUES = ("binance-um", "binance-spot")
 

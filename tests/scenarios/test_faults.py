@@ -15,9 +15,9 @@ from trio.testing import MockClock
 
 from propbot.domain.mode import Mode
 from propbot.service import Service
-from tests.scenarios.harness import World, open_world
+from propbot.simulate.truth import assert_invariants
+from propbot.simulate.world import World, open_world
 from tests.scenarios.test_trading import assert_pnl_identity, hold_still
-from tests.scenarios.truth import assert_invariants
 
 QUIET_S = 130.0
 

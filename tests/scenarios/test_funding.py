@@ -15,9 +15,9 @@ from propbot.domain.errors import VenueRetry
 from propbot.domain.instruments import BINANCE_UM, FundingOutlook
 from propbot.domain.mode import Mode
 from propbot.execution.gateway import VenueGateway
-from tests.scenarios.harness import EPOCH_NS, World, open_world
+from propbot.simulate.truth import SYMBOL, assert_invariants
+from propbot.simulate.world import EPOCH_NS, World, open_world
 from tests.scenarios.test_trading import assert_pnl_identity, hold_still
-from tests.scenarios.truth import SYMBOL, assert_invariants
 
 UM = "binance-um"
 EIGHT_HOURS_NS = 8 * 3600 * 10**9

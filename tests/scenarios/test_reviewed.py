@@ -11,9 +11,9 @@ from trio.testing import MockClock
 
 from propbot.control.modes import ResumeRefused
 from propbot.domain.mode import Mode
-from tests.scenarios.harness import open_world
+from propbot.simulate.truth import assert_invariants
+from propbot.simulate.world import open_world
 from tests.scenarios.test_trading import hold_still
-from tests.scenarios.truth import assert_invariants
 
 
 async def test_hold_is_not_left_before_its_wind_down_has_ended_so_that_a_leg_is_hedged_once(

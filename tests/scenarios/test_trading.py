@@ -11,8 +11,8 @@ from trio.testing import MockClock
 
 from propbot.domain.mode import Mode
 from propbot.kit.ws_clients import WS_CLIENTS
-from tests.scenarios.harness import World, open_world
-from tests.scenarios.truth import assert_invariants, assert_money_agrees
+from propbot.simulate.truth import assert_invariants, assert_money_agrees
+from propbot.simulate.world import World, open_world
 
 VENUES = ("binance-um", "binance-spot")
 

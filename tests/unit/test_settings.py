@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from propbot.domain.mode import Mode, Profile
 from propbot.kit.ws_clients import WS_CLIENTS
 from propbot.settings import load_settings
 from propbot.settings_groups import GROUPS, KEY_NAMES, PROFILE_DEFAULTS, VARIABLE_NAMES, accepted, known_names
-from propbot.settings_values import RecordingMarket, SyntheticMarket
+from propbot.settings_values import RecordingMarket, SyntheticMarket, parse_windows
 
 TOKEN = "t" * 32
 DOCUMENT = Path(__file__).parents[2] / "docs" / "configuration.md"
@@ -254,7 +255,7 @@ def test_the_document_lists_every_setting_with_its_default_and_range() -> None:
                 paper, other = PROFILE_DEFAULTS[field.alias]
                 default = f"{paper} in paper, else {other}"
             else:
-                default = "not set" if field.default is None else field.default
+                default = field.default or "not set"
             assert documented[field.alias] == (default, accepted(group, field.alias).replace("`", "")), field.alias
 
 
@@ -279,3 +280,29 @@ def test_every_websocket_client_can_be_chosen_and_nothing_else() -> None:
     assert load_settings({}, None).house.ws_client in WS_CLIENTS
     (problem,) = problems_of({"WS_CLIENT": "picows"})
     assert all(name in problem for name in WS_CLIENTS)
+
+
+@pytest.mark.parametrize(
+    ("text", "inside", "outside"),
+    [
+        ("2026-12-01T02:00Z/2026-12-01T03:00Z", "2026-12-01T02:59:59Z", "2026-12-01T03:00:00Z"),
+        ("2026-12-01T02:00+02:00/2026-12-01T03:00+02:00", "2026-12-01T00:30:00Z", "2026-12-01T02:30:00Z"),
+        ("WED 02:00-03:00", "2026-12-02T02:00:00Z", "2026-12-03T02:30:00Z"),
+        ("SUN 23:30-00:30", "2026-12-07T00:15:00Z", "2026-12-06T00:15:00Z"),
+    ],
+)
+def test_a_maintenance_window_covers_what_it_says(text: str, inside: str, outside: str) -> None:
+    (window,) = parse_windows(text)
+    assert window.covers(datetime.fromisoformat(inside).timestamp())
+    assert not window.covers(datetime.fromisoformat(outside).timestamp())
+    assert window.text == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["WED", "ABC 02:00-03:00", "WED 02:00-02:00", "WED 24:00-25:00", "2026-12-01T02:00/2026-12-01T03:00", "x/y",
+     "2026-12-01T03:00Z/2026-12-01T02:00Z", "WED 02:00-03:00,"],
+)
+def test_a_window_that_makes_no_sense_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):
+        parse_windows(text)

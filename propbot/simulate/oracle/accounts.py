@@ -10,8 +10,8 @@ from typing import Any
 
 from attrs import define
 
-from tests.scenarios.oracle.evidence import Evidence, Row, VenueEnd, Violation, fill_key, number, signed_qty
-from tests.scenarios.oracle.modes import final_hold
+from propbot.simulate.oracle.evidence import Evidence, Row, VenueEnd, Violation, fill_key, number, signed_qty
+from propbot.simulate.oracle.modes import final_hold
 
 ZERO = Decimal(0)
 ASSET_STEP = Fraction(1, 10**8)

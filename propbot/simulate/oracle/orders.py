@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from decimal import Decimal
 
-from tests.scenarios.oracle.evidence import TERMINAL, Evidence, Row, Violation, number
+from propbot.simulate.oracle.evidence import TERMINAL, Evidence, Row, Violation, number
 
 ZERO = Decimal(0)
 QUIET_S = 120.0

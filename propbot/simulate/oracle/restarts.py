@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from attrs import define, field
 
-from tests.scenarios.oracle.evidence import Evidence, Row, Violation, fill_key
+from propbot.simulate.oracle.evidence import Evidence, Row, Violation, fill_key
 
 RECOVERY_S = 30.0
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from attrs import define, field
 
-from tests.scenarios.oracle.evidence import Evidence, Row, Violation
+from propbot.simulate.oracle.evidence import Evidence, Row, Violation
 
 HARMLESS = frozenset({"startup", "shutdown"})
 SAME_REQUEST_S = 0.001

@@ -104,6 +104,9 @@ class MortalConnection:
         object.__setattr__(self, "_inner", inner)
         object.__setattr__(self, "_before", before)
 
+    _inner: sqlite3.Connection
+    _before: Callable[[str], None]
+
     def execute(self, sql: str, *arguments: Any) -> sqlite3.Cursor:
         self._before(sql)
         return self._inner.execute(sql, *arguments)
@@ -176,9 +179,11 @@ class World:
         await self._ended.wait()
 
     def inject(self, venue: str, fault: str, **request: Any) -> None:
+        assert self.access.inside is not None, "the venues run in this process"
         self.access.inside.faults.inject(VenueId(venue), fault, **request)
 
     def engine(self, venue: str) -> Any:
+        assert self.access.inside is not None, "the venues run in this process"
         return self.access.inside.engines[VenueId(venue)]
 
     def of_kind(self, kind: str, who: str = "bot") -> list[dict[str, Any]]:

@@ -11,8 +11,8 @@ from decimal import Decimal
 
 from attrs import define, field
 
-from tests.scenarios.oracle.evidence import TERMINAL, Evidence, Row, Violation, number, signed_qty
-from tests.scenarios.oracle.modes import Modes
+from propbot.simulate.oracle.evidence import TERMINAL, Evidence, Row, Violation, number, signed_qty
+from propbot.simulate.oracle.modes import Modes
 
 ZERO = Decimal(0)
 

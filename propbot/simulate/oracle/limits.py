@@ -8,8 +8,8 @@ from decimal import Decimal
 
 from attrs import define, field
 
-from tests.scenarios.oracle.evidence import Evidence, Row, Violation, number
-from tests.scenarios.oracle.modes import Modes
+from propbot.simulate.oracle.evidence import Evidence, Row, Violation, number
+from propbot.simulate.oracle.modes import Modes
 
 ZERO = Decimal(0)
 PRICE_TOLERANCE = Decimal("1.01")

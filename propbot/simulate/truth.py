@@ -8,9 +8,9 @@ from decimal import Decimal
 from typing import Any
 
 from propbot.domain.instruments import Kind
+from propbot.simulate.checker import Evidence, LedgerEnd, Limits, VenueEnd, check, report
+from propbot.simulate.world import World
 from propbot.simvenue.instruments import STARTING_BALANCES
-from tests.scenarios.checker import Evidence, LedgerEnd, Limits, VenueEnd, check, report
-from tests.scenarios.harness import World
 
 SYMBOL = "BTCUSDT"
 ORDERS_READ_MAX = 1_000_000
@@ -21,7 +21,7 @@ def read_ledger(world: World) -> LedgerEnd:
         connection.row_factory = sqlite3.Row
 
         def table(name: str) -> list[dict[str, Any]]:
-            return [dict(row) for row in connection.execute(f"SELECT * FROM {name}")]
+            return [dict(row) for row in connection.execute(f"SELECT * FROM {name}")]  # noqa: S608 (our own names)
 
         baselines = {(row["venue"], row["asset"]): row["qty"] for row in table("baselines")}
         return LedgerEnd(

@@ -25,13 +25,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from tests.scenarios.oracle.accounts import check_cash, check_fills, check_recon
-from tests.scenarios.oracle.evidence import Evidence, LedgerEnd, Limits, Row, VenueEnd, Violation
-from tests.scenarios.oracle.gate import check_gate
-from tests.scenarios.oracle.limits import check_exposure, check_limits
-from tests.scenarios.oracle.modes import check_sticky
-from tests.scenarios.oracle.orders import check_ids, check_one_outcome, check_write_ahead
-from tests.scenarios.oracle.restarts import check_restarts
+from propbot.simulate.oracle.accounts import check_cash, check_fills, check_recon
+from propbot.simulate.oracle.evidence import Evidence, LedgerEnd, Limits, Row, VenueEnd, Violation
+from propbot.simulate.oracle.gate import check_gate
+from propbot.simulate.oracle.limits import check_exposure, check_limits
+from propbot.simulate.oracle.modes import check_sticky
+from propbot.simulate.oracle.orders import check_ids, check_one_outcome, check_write_ahead
+from propbot.simulate.oracle.restarts import check_restarts
 
 __all__ = ["Evidence", "LedgerEnd", "Limits", "Row", "VenueEnd", "Violation", "check", "report"]
 

@@ -1,0 +1,32 @@
+"""Which guards there are, and what each is given to look at. Each sees only what it judges; all it can do is trip."""
+
+from __future__ import annotations
+
+from propbot.guards.clock_skew import ClockSkewGuard
+from propbot.guards.feed_stale import FeedStaleGuard
+from propbot.guards.hedge import HedgeGuard
+from propbot.guards.ledger import LedgerGuard
+from propbot.guards.recon import ReconGuard
+from propbot.guards.watch import Guard, Watch
+from propbot.service import Service
+
+
+def join_guards(service: Service) -> None:
+    settings = service.config.settings
+    mono_s, guarding = service.seams.clock.mono_s, settings.guarding
+    guards: tuple[Guard, ...] = (
+        ReconGuard(service.recon_seen),
+        FeedStaleGuard(
+            service.book_ages_s, service.exposed, mono_s, settings.risk.max_book_age_s, guarding.feed_stale_s,
+            guarding.feed_stale_exposed_s,
+        ),
+        HedgeGuard(
+            service.blotter.exposure, service.lot_step, service.base, mono_s, settings.start.hedge_deadline_s
+        ),
+        LedgerGuard(service.ledger_seen, guarding.ledger_write_s_max),
+        ClockSkewGuard(
+            lambda: {venue: gateway.offset_ms for venue, gateway in service.gateways.items()}, mono_s,
+            guarding.clock_skew_warn_s * 1000, guarding.clock_skew_trip_s * 1000,
+        ),
+    )
+    service.watches = {guard.id: Watch(guard, service.trip, service.report_guard) for guard in guards}

@@ -9,7 +9,8 @@
           ├─ funding:<venue>                     perps: what funding is expected next
           ├─ guard:<id>                          a guard that trips, crashes or returns: HOLD
           ├─ reconciler, resolver                ledger ⇄ venue; the one outcome of UNKNOWN orders
-          ├─ bookkeeper, fill_search, journal    what is known becomes durable
+          ├─ bookkeeper, fill_search             what is known becomes durable
+          ├─ journal, incidents                  so does what happened, and what went wrong
           ├─ trading                             while armed: the execution scope, the spread loop
           ├─ winddown, drain                     after a HOLD: hedges and cancels, bounded; DRAIN's deadline
           ├─ state                               mode and basis to disk
@@ -45,6 +46,7 @@ from propbot.kit.supervise import Backoff, describe, run_reporting_crash, run_re
 from propbot.ledger.store import open_ledger
 from propbot.service import Seams, Service, ServiceConfig
 from propbot.spread.funding import FundingDue
+from propbot.status.incidents import KEPT_MAX
 
 START_DEADLINE_S = 30.0
 """A start that has not reached "ledger equals venue" by then is a HOLD that says what is missing."""
@@ -134,11 +136,11 @@ async def _open_service(config: ServiceConfig, seams: Seams) -> AsyncIterator[Se
         service.keeper = keeper
         seams.trace("start", mode=str(start.mode))
         seams.trace("mode", mode=str(start.mode), source="startup", reason="")
-        if keeper.problem is not None:
-            service.modes.hold(keeper.problem, "guard:state")
         if stored is not None and stored.basis is not None:
             service.basis.take_up(stored.basis, seams.clock.wall_ns())
         await _load_ledger(service)
+        if keeper.problem is not None:
+            service.trip(keeper.problem, "guard:state")
         yield service
 
 
@@ -151,6 +153,7 @@ async def _load_ledger(service: Service) -> None:
     )
     service.simulator.load(await ledger.live_lots(simulated=True), await ledger.all_fills(simulated=True))
     service.baselines.update(await ledger.baselines())
+    service.incidents.load(*await ledger.last_incidents(KEPT_MAX))
 
 
 def _start_tasks(root: trio.Nursery, service: Service) -> None:
@@ -161,6 +164,7 @@ def _start_tasks(root: trio.Nursery, service: Service) -> None:
         "bookkeeper": service.bookkeeper.run,
         "fill_search": service.bookkeeper.run_fill_search,
         "journal": partial(service.journal.run, service.ledger),
+        "incidents": partial(service.incidents.run, service.ledger),
         "trading": partial(service.modes.switch.run_while_armed, partial(_run_trading, service)),
         "winddown": partial(_run_winddown, service),
         "drain": partial(_run_drain, service),
@@ -306,6 +310,9 @@ async def _run_startup(service: Service) -> None:
         service.journal.say("ERROR", "startup", reason)
         await _wait_agreement(service)
     service.modes.let_trade()
+    for incident in service.incidents.open_ones():
+        if incident.kind == "crash" and incident.component_id.removeprefix("task:") not in service.dead_tasks:
+            service.incidents.resolve(incident.id, "the service was started again, and the task runs")
     service.journal.say("INFO", "startup", "ledger equals venue; orders may be sent as far as the mode allows")
 
 
@@ -352,7 +359,9 @@ async def _run_winddown(service: Service) -> None:
         await modes.level.wait(lambda view: view.mode is Mode.HOLD and modes.episode != winddown.episode)
         winddown.episode = modes.episode
         service.journal.say("WARN", "hold", _hold_line(service), source=_hold_source(service))
+        service.incidents.note("hold", _hold_line(service))
         await service.winddown.run_once(modes.rules.hedge_deadline_s)
+        service.incidents.note("winddown", "the wind-down has ended", service.situation())
         service.journal.say("INFO", "hold", _hold_line(service), source=_hold_source(service))
 
 
@@ -380,7 +389,7 @@ async def _run_drain(service: Service) -> None:
             lots = service.blotter.lots
             left = ", ".join(f"{lot.id} {amount_text(lot.qty)} {service.base}" for lot in lots.values())
             reason = f"DRAIN's {timeout_s:g} s are over; left: {left or 'nothing'}"
-            service.modes.hold(reason, "guard:drain")
+            service.trip(reason, "guard:drain")
 
 
 async def _run_state(service: Service) -> None:

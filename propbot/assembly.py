@@ -34,6 +34,7 @@ from propbot.risk.limits import Limits
 from propbot.service import Seams, Service, ServiceConfig, VenueLink, split_pair
 from propbot.spread.reference import MovingBasis
 from propbot.status.board import Board
+from propbot.status.incidents import Incidents
 from propbot.watching import join_guards
 
 
@@ -61,7 +62,8 @@ def assemble(
         for venue, each in config.venues.items()
     }
     service = Service(
-        config, seams, ledger, gateways, Board(clock), Journal(), modes, market, instruments, fees, {}, {}, {},
+        config, seams, ledger, gateways, Board(clock), Incidents(clock, seams.trace), Journal(), modes, market,
+        instruments, fees, {}, {}, {},
         MovingBasis(settings.trading.basis_halflife_s, settings.trading.basis_warmup_s),
         Blotter(accounts, clock, seams.trace), {venue: VenueLink() for venue in config.venues}, base, quote,
         trio.current_time(), settings.start.drain_timeout_s, trio.current_time(),
@@ -106,7 +108,7 @@ def _join_execution(service: Service) -> None:
     )
     service.winddown = WindDown(
         service.blotter, service.executor, service.gateways, service.pair, seams.clock, seams.trace,
-        service.on_stuck, service.on_ledger_failure, service.modes.note_cancel,
+        service.on_stuck, service.on_ledger_failure, service.note_cancel,
     )
 
 

@@ -20,7 +20,9 @@ from propbot.control.modes import ModeKeeper, ModeView
 from propbot.decision.decide import compute_lot_step
 from propbot.domain.clock import Clock
 from propbot.domain.dialect import Dialect
+from propbot.domain.events import Detail
 from propbot.domain.instruments import Endpoints, Fees, Instrument, Kind, VenueId
+from propbot.domain.mode import CancelResult
 from propbot.domain.money import ZERO, amount_text
 from propbot.domain.orders import AccountChanged, Fill, Funding, OrderReport, PrivateEvent
 from propbot.domain.status import Health, Metric
@@ -52,6 +54,7 @@ from propbot.pipeline import Pipeline
 from propbot.settings import Settings
 from propbot.spread.reference import MovingBasis
 from propbot.status.board import Board
+from propbot.status.incidents import Incidents
 
 GUARD_GROUP = "guards"
 DEFAULT_LOT_STEP = Decimal("0.001")
@@ -127,6 +130,7 @@ class Service:
     ledger: Ledger
     gateways: Mapping[VenueId, VenueGateway]
     board: Board
+    incidents: Incidents
     journal: Journal
     modes: ModeKeeper
     market: TradingMarket
@@ -275,18 +279,50 @@ class Service:
         self.modes.hold(reason, source)
 
     def trip(self, reason: str, source: str) -> None:
-        """A guard tripped."""
+        """A guard tripped: HOLD first, then the record of it."""
         self.modes.hold(reason, source)
         guard = source.partition(":")[2]
-        self.board.open_incident("P0", "guard_trip", guard, reason)
+        self.incidents.open("P0", "guard_trip", guard, reason, self.situation())
         self.journal.say("ERROR", "guard_trip", reason, source=source)
+
+    def situation(self) -> Mapping[str, Detail]:
+        """How things stand at this moment, as an incident keeps it. Memory only; amounts as text, None is unknown."""
+        details: dict[str, Detail] = {
+            "mode": str(self.modes.view.mode),
+            "exposure_base": amount_text(self.blotter.exposure()),
+            "orders_open": len(self.blotter.in_flight()),
+            "lots_live": len(self.blotter.lots),
+            "ledger_waiting_ms": round(self.ledger.waiting_s * 1000),
+        }
+        ages_s = self.book_ages_s()
+        for venue in self.venues:
+            age_s = ages_s[venue]
+            details[f"{venue}.book_age_ms"] = None if age_s is None else round(age_s * 1000)
+            details[f"{venue}.position_base"] = amount_text(self.blotter.position(venue))
+        first_open = [order.request.client_order_id for order in self.blotter.in_flight()][:5]
+        if first_open:
+            details["first_open_orders"] = ", ".join(first_open)
+        return details
+
+    def note_cancel(self, result: CancelResult) -> None:
+        """What the venues say was left after the cancels of this HOLD."""
+        self.modes.note_cancel(result)
+        self.incidents.note("cancel", f"{result.left} orders left after {result.seconds:g} s, as the venues say")
+
+    def note_resumed(self, operator: str) -> None:
+        """An operator left HOLD: what no guard watches any more is over with it."""
+        self.incidents.note("resumed", f"{self.modes.view.mode} by {operator}")
+        for incident in self.incidents.open_ones():
+            id = incident.component_id
+            if id not in self.watches and id.removeprefix("task:") not in self.dead_tasks:
+                self.incidents.resolve(incident.id, f"HOLD was left by {operator}")
 
     def task_ended(self, name: str, error: BaseException | None, story: str) -> None:
         """An engine task failed or returned: HOLD, never silence."""
         self.dead_tasks.add(name)
         self.modes.hold(f"task {name} ended: {story}", f"crash:{name}")
         self.board.put(f"task:{name}", name, "tasks", Health.ERROR, story)
-        self.board.open_incident("P0", "crash", f"task:{name}", f"task {name} ended: {story}")
+        self.incidents.open("P0", "crash", f"task:{name}", f"task {name} ended: {story}", self.situation())
         self.journal.say("ERROR", "crash", f"task {name} ended: {story}", source=f"crash:{name}")
 
     def session_failed(self, name: str, error: BaseException, story: str) -> None:
@@ -365,8 +401,9 @@ class Service:
     def report_guard(self, id: str, title: str, finding: Finding) -> None:
         self.board.put(id, title, GUARD_GROUP, finding.health, finding.summary, finding.metrics, severity="P0")
         watch = self.watches.get(id)
-        if watch is not None and watch.tripped is None:
-            self.board.resolve_incidents_of(id)
+        # not merely not tripped: after a restart a guard needs a while to know
+        if watch is not None and watch.tripped is None and finding.clear:
+            self.incidents.resolve_of(id, "its cause is gone")
 
     def mark_met(self, venue: VenueId, met: Met) -> None:
         """The venue answered for the first time in this life."""

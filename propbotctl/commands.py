@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from propbotctl import show
-from propbotctl.failures import PENDING, clean
+from propbotctl.failures import PENDING, Failure, clean
 from propbotctl.options import Target, target_options
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
@@ -110,6 +110,40 @@ _list_command("fills", "Fills, newest first.", show.show_fills)
 _list_command("lots", "Opened pairs, newest first.", show.show_lots)
 _list_command("positions", "Open positions.", show.show_positions)
 _list_command("events", "The journal, newest first.", show.show_events)
+
+
+@propbotctl.group("incidents", invoke_without_command=True)
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+@click.pass_context
+@target_options
+def incidents(context: click.Context, target: Target, limit: int) -> None:
+    """What went wrong, newest first; `incidents ack` says that you have seen one."""
+    if context.invoked_subcommand is None:
+        answer = target.get("/api/ui/incidents", {"limit": str(limit)})
+        _print(target, answer, lambda page: show.show_incidents(page["items"]))
+
+
+@incidents.command("show")
+@click.argument("incident_id", metavar="ID", type=click.IntRange(1))
+@target_options
+def show_incident(target: Target, incident_id: int) -> None:
+    """One incident with its timeline."""
+    answer = target.get("/api/ui/incidents", {"limit": "1", "cursor": str(incident_id + 1)})
+    found = [item for item in answer["items"] if item["id"] == incident_id]
+    if not found:
+        raise Failure(f"there is no incident {incident_id}", "`propbotctl incidents` lists them")
+    _print(target, found[0], show.show_incident)
+
+
+@incidents.command("ack")
+@click.argument("incident_id", metavar="ID", type=click.IntRange(1))
+@click.option("--note", metavar="TEXT", help="What you found, or what you do about it.")
+@target_options
+def acknowledge_incident(target: Target, incident_id: int, note: str | None) -> None:
+    """Acknowledge an incident."""
+    body = {} if note is None else {"note": note}
+    _, answer = target.call("POST", f"/api/ui/incidents/{incident_id}/ack", body=body)
+    _print(target, answer, show.show_incident)
 
 
 def _print(target: Target, answer: dict[str, Any], plain: Callable[[dict[str, Any]], None]) -> None:

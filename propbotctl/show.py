@@ -80,6 +80,30 @@ def show_components(answer: Mapping[str, Any]) -> None:
         line(f"incident {incident['id']} {incident['severity']} {incident['component_id']}: {incident['summary']}")
 
 
+def show_incidents(items: Sequence[Row]) -> None:
+    rows = [
+        (i["id"], clock(i["ts"]), i["severity"], i["component_id"], _standing(i), i["summary"]) for i in items
+    ]
+    table(("id", "time", "sev", "component", "standing", "summary"), rows, "no incident so far")
+
+
+def _standing(incident: Row) -> str:
+    seen = "seen" if incident["acknowledged_by"] is not None else "unseen"
+    return f"{'open' if incident['resolved_at'] is None else 'resolved'}, {seen}"
+
+
+def show_incident(incident: Row) -> None:
+    line(f"incident {incident['id']} {incident['severity']} {incident['component_id']}: {incident['summary']}")
+    line(f"standing={_standing(incident)}")
+    if incident["acknowledged_by"] is not None:
+        when = clock(incident["acknowledged_at"])
+        line(f"acknowledged by {incident['acknowledged_by']} at {when}: {incident['note'] or 'no note'}")
+    for step in incident["timeline"]:
+        line(f"  {clock(step['ts'])} {step['step']}: {step['text']}")
+        for name, value in step["details"].items():
+            line(f"      {name}={word(value)}")
+
+
 def show_state(state: Mapping[str, Any]) -> None:
     line(f"mode={state['mode']} safe_mode={word(state['safe_mode'])} dry_run={word(state['dry_run'])}")
     loop = state["loop"]

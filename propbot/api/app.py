@@ -8,6 +8,7 @@ from quart_trio import QuartTrio
 from propbot.api.auth import Auth, install_auth
 from propbot.api.control import control_routes
 from propbot.api.docs import OPEN_ENDPOINTS, install_docs
+from propbot.api.incidents import incident_routes
 from propbot.api.lists import list_routes
 from propbot.api.looks import look_routes
 from propbot.api.replies import install_error_replies
@@ -24,7 +25,7 @@ def make_api(desk: Desk, *, auth: Auth) -> QuartTrio:
     app.config["BODY_TIMEOUT"] = BODY_S_MAX
     install_error_replies(app)
     install_auth(app, auth, open_endpoints={"looks.healthz", *OPEN_ENDPOINTS})
-    for routes in (look_routes(desk), list_routes(desk), control_routes(desk)):
+    for routes in (look_routes(desk), list_routes(desk), control_routes(desk), incident_routes(desk)):
         app.register_blueprint(routes)
     install_docs(app, desk.version, with_token=not auth.off)
     app.after_request(_harden)

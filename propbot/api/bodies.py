@@ -67,6 +67,12 @@ class ControlBody(Input):
     drain_timeout_sec: DrainTimeout | Absent = None
 
 
+class AcknowledgeBody(Input):
+    """What POST /api/ui/incidents/<id>/ack takes."""
+
+    note: Annotated[str, StringConstraints(max_length=REASON_MAX)] | Absent = None
+
+
 class PageArgs(Input):
     """Of every list."""
 

@@ -18,6 +18,7 @@ from quart_schema import document_request, document_response
 
 from propbot.api import models, present
 from propbot.api.bodies import REASON_MAX, ControlBody
+from propbot.api.inputs import problems_of
 from propbot.api.replies import ApiError, json_reply, said_of
 from propbot.api.strict_json import Body, read_body
 from propbot.domain.errors import LedgerError
@@ -95,18 +96,10 @@ def _read_patch(body: Body) -> tuple[ControlPatch, list[str]]:
     try:
         asked = ControlBody.model_validate({name: given for name, given in fields.items() if name not in problems})
     except ValidationError as error:
-        problems.update(_problems(error))
+        problems.update(problems_of(error))
     if problems:
         raise ApiError(422, f"nothing was changed: {said_of(problems)}", fields=problems)
     return _patch(asked), ignored
-
-
-def _problems(error: ValidationError) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for item in error.errors(include_url=False, include_context=False, include_input=False):
-        name = str(item["loc"][0]) if item["loc"] else "body"
-        found.setdefault(name, "unknown field" if item["type"] == "extra_forbidden" else item["msg"])
-    return found
 
 
 def _patch(asked: ControlBody) -> ControlPatch:

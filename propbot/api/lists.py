@@ -54,6 +54,16 @@ def list_routes(desk: Desk) -> Blueprint:
             found, next_cursor = await desk.events(page.limit, page.cursor, wanted)
         return json_reply(rows.page(map(rows.event, found), next_cursor))
 
+    @routes.get("/api/ui/incidents")
+    @document_querystring(PageArgs)
+    @document_response(models.IncidentPage)
+    async def incidents() -> Response:
+        """Every incident that there ever was, newest first, with its timeline."""
+        page = read_page(request.args)
+        with trio.fail_after(READ_S_MAX):
+            found, next_cursor = await desk.incidents_page(page.limit, page.cursor)
+        return json_reply(rows.page(map(present.incident, found), next_cursor))
+
     @routes.get("/api/ui/positions")
     @document_querystring(PageArgs)
     @document_response(models.Positions)

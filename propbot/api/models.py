@@ -60,6 +60,13 @@ class AlertItem(Output):
     component_id: str
 
 
+class IncidentStepItem(Output):
+    ts: str
+    step: str
+    text: str
+    details: dict[str, Metric]
+
+
 class IncidentItem(Output):
     id: int
     ts: str
@@ -69,7 +76,10 @@ class IncidentItem(Output):
     summary: str
     details: str
     acknowledged_by: str | None
+    acknowledged_at: str | None
+    note: str
     resolved_at: str | None
+    timeline: list[IncidentStepItem]
 
 
 class OverallStatus(Output):
@@ -319,6 +329,11 @@ class Positions(Output):
 
 class Events(Output):
     items: list[EventItem]
+    next_cursor: str | None
+
+
+class IncidentPage(Output):
+    items: list[IncidentItem]
     next_cursor: str | None
 
 

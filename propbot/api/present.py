@@ -10,6 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from propbot.domain.clock import iso_utc
+from propbot.domain.events import Detail
 from propbot.domain.mode import HoldRecord, Mode
 from propbot.domain.money import amount_text
 from propbot.domain.status import Alert, Component, Incident
@@ -87,10 +88,20 @@ def incident(item: Incident) -> Json:
         "kind": item.kind,
         "component_id": item.component_id,
         "summary": item.summary,
-        "details": item.details,
+        "details": item.details or _said(item.steps[0].details if item.steps else {}),
         "acknowledged_by": item.acknowledged_by,
-        "resolved_at": stamp(item.resolved_at_ns),
+        "acknowledged_at": stamp(item.acknowledged_ns),
+        "note": item.note,
+        "resolved_at": stamp(item.resolved_ns),
+        "timeline": [
+            {"ts": iso_utc(step.ts_ns), "step": step.step, "text": step.text, "details": dict(step.details)}
+            for step in item.steps
+        ],
     }
+
+
+def _said(details: Mapping[str, Detail]) -> str:
+    return ", ".join(f"{name} {'unknown' if value is None else value}" for name, value in details.items())
 
 
 def overall_status(desk: Desk) -> Json:
@@ -128,7 +139,7 @@ def components(desk: Desk) -> Json:
     return {
         "ts": iso_utc(desk.now_ns()),
         "components": [component(item) for item in desk.board.components()],
-        "incidents": [incident(item) for item in desk.board.incidents()],
+        "incidents": [incident(item) for item in desk.incidents.all()],
     }
 
 

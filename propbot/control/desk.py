@@ -18,6 +18,7 @@ from propbot.domain.lots import FillRow, Lot, OrderRow
 from propbot.domain.mode import HoldRecord, Mode, Profile
 from propbot.domain.money import ZERO
 from propbot.domain.orders import Balance
+from propbot.domain.status import Incident
 from propbot.execution.blotter import Blotter
 from propbot.ledger.reads import EventFilter
 from propbot.service import DrainAsked, Service
@@ -32,6 +33,7 @@ from propbot.status.desk import (
     Forbidden,
     Unusable,
 )
+from propbot.status.incidents import Incidents
 from propbot.status.views import (
     BookView,
     ControlView,
@@ -70,6 +72,10 @@ class ServiceDesk:
     @property
     def board(self) -> Board:
         return self.service.board
+
+    @property
+    def incidents(self) -> Incidents:
+        return self.service.incidents
 
     @property
     def version(self) -> str:
@@ -277,6 +283,9 @@ class ServiceDesk:
         )
         return await self.service.ledger.events_page(limit, cursor, chosen)
 
+    async def incidents_page(self, limit: int, cursor: str | None) -> tuple[Sequence[Incident], str | None]:
+        return await self.service.ledger.incidents_page(limit, cursor)
+
     # --- whether it lives
 
     def alive(self) -> bool:
@@ -311,6 +320,8 @@ class ServiceDesk:
                 self.service.modes.resume(operator, patch.mode)
             except ResumeRefused as refused:
                 return Conflict(refused.reasons)
+            if before["mode"] == str(Mode.HOLD):
+                self.service.note_resumed(operator)
         self.service.modes.set_flags(safe_mode=patch.safe_mode, dry_run_only=patch.dry_run_only)
         self._set_parameters(patch)
         self.service.pipeline.wake()
@@ -376,3 +387,14 @@ class ServiceDesk:
         if scope.cancelled_caught:
             warnings.append(f"in force, but not durable after {DURABLE_WAIT_S:g} s: the disk does not answer")
         return warnings
+
+    async def acknowledge_incident(self, id: int, operator: str, note: str) -> Incident | None:
+        """Durable when it returns; LedgerError if the disk does not answer (it counts in memory all the same)."""
+        incident = self.service.incidents.acknowledge(id, operator, note)
+        if incident is None:
+            return None
+        with trio.move_on_after(DURABLE_WAIT_S) as scope:
+            await self.service.incidents.wait_saved(id)
+        if scope.cancelled_caught:
+            raise LedgerError(f"incident {id} is acknowledged, but not durable after {DURABLE_WAIT_S:g} s")
+        return self.service.incidents.get(id)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 from attrs import Factory, frozen
+
+from propbot.domain.events import Detail
 
 
 class Health(StrEnum):
@@ -31,7 +34,19 @@ class Component:
 
 
 @frozen
+class IncidentStep:
+    """One line of an incident's timeline. `step` is a short word: tripped, hold, cancel, winddown, acknowledged, …"""
+
+    ts_ns: int
+    step: str
+    text: str
+    details: Mapping[str, Detail] = Factory(dict)
+
+
+@frozen
 class Incident:
+    """Something that a person should know of, from its beginning to its end. `summary` stays as it was first told."""
+
     id: int
     ts_ns: int
     severity: str
@@ -40,7 +55,16 @@ class Incident:
     summary: str
     details: str = ""
     acknowledged_by: str | None = None
-    resolved_at_ns: int | None = None
+    acknowledged_ns: int | None = None
+    note: str = ""
+    """What the person who acknowledged it had to say."""
+    resolved_ns: int | None = None
+    steps: tuple[IncidentStep, ...] = ()
+    """Oldest first."""
+
+    @property
+    def open(self) -> bool:
+        return self.resolved_ns is None
 
 
 @frozen

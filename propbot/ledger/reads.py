@@ -18,6 +18,7 @@ from propbot.domain.instruments import VenueId
 from propbot.domain.lots import FillRow, Lot, OrderRow
 from propbot.domain.money import parse_amount
 from propbot.domain.orders import Fill, Funding
+from propbot.domain.status import Incident, IncidentStep
 from propbot.ledger import rows
 
 T = TypeVar("T")
@@ -178,3 +179,26 @@ def lots_page(connection: sqlite3.Connection, limit: int, cursor: str | None) ->
 
 def events_page(connection: sqlite3.Connection, limit: int, cursor: str | None, wanted: EventFilter) -> Page[EventRow]:
     return page(connection, "events", rows.read_event, limit, cursor, key="id", clauses=wanted.clauses())
+
+
+def _steps_of(connection: sqlite3.Connection, incident_id: int) -> list[IncidentStep]:
+    found = connection.execute("SELECT * FROM incident_steps WHERE incident_id = ? ORDER BY seq", (incident_id,))
+    return [rows.read_step(row) for row in found.fetchall()]
+
+
+def incidents_page(connection: sqlite3.Connection, limit: int, cursor: str | None) -> Page[Incident]:
+    """With their timelines."""
+    return page(
+        connection, "incidents", lambda row: rows.read_incident(row, _steps_of(connection, row["id"])), limit, cursor,
+        key="id",
+    )
+
+
+def last_incidents(connection: sqlite3.Connection, count: int) -> tuple[tuple[Incident, ...], int]:
+    """The open ones and the newest, `count` at most, oldest first; and the highest id ever given."""
+    found = connection.execute(
+        "SELECT * FROM incidents ORDER BY resolved_ns IS NULL DESC, id DESC LIMIT ?", (count,)
+    ).fetchall()
+    last: int | None = connection.execute("SELECT max(id) FROM incidents").fetchone()[0]
+    kept = sorted(found, key=lambda row: int(row["id"]))
+    return tuple(rows.read_incident(row, _steps_of(connection, row["id"])) for row in kept), last or 0

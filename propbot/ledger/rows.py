@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -17,6 +17,7 @@ from propbot.domain.events import EventRow, canonical_details
 from propbot.domain.lots import FillRow, Intent, Lot, OrderRow
 from propbot.domain.money import ZERO, amount_text, parse_amount
 from propbot.domain.orders import Fill, Funding, OrderRequest, OrderState, Purpose
+from propbot.domain.status import Incident, IncidentStep
 
 Row = Mapping[str, Any]
 
@@ -110,3 +111,24 @@ def funding_row(funding: Funding, booked_ns: int) -> dict[str, Any]:
 
 def read_funding(row: sqlite3.Row) -> Funding:
     return _converter.structure(dict(row), Funding)
+
+
+def incident_row(incident: Incident) -> dict[str, Any]:
+    row: dict[str, Any] = _converter.unstructure(incident)
+    del row["steps"]
+    return row
+
+
+def step_row(incident_id: int, step: IncidentStep) -> dict[str, Any]:
+    return {
+        "incident_id": incident_id, "ts_ns": step.ts_ns, "step": step.step, "text": step.text,
+        "details": canonical_details(step.details),
+    }
+
+
+def read_step(row: sqlite3.Row) -> IncidentStep:
+    return IncidentStep(row["ts_ns"], row["step"], row["text"], json.loads(row["details"]))
+
+
+def read_incident(row: sqlite3.Row, steps: Sequence[IncidentStep]) -> Incident:
+    return Incident(**{**dict(row), "steps": tuple(steps)})

@@ -22,6 +22,7 @@ from propbot.domain.events import Detail, EventRow
 from propbot.domain.instruments import VenueId
 from propbot.domain.lots import FillRow, Intent, Lot, OrderRow
 from propbot.domain.orders import Fill, Funding, OrderState
+from propbot.domain.status import Incident
 from propbot.kit.crash import CrashPoints
 from propbot.kit.disk import OpenSqlite
 from propbot.kit.threads import OpenWorker, Worker
@@ -152,6 +153,17 @@ class Ledger:
         now_ns = self._clock.wall_ns()
         event = EventRow(0, now_ns, level, kind, message, venue, symbol, source, dict(details or {}))
         return await self._write(lambda connection: writes.append_event(connection, event))
+
+    async def save_incident(self, incident: Incident) -> None:
+        """The incident and its new steps, with their journal rows."""
+        await self._write(lambda connection: writes.save_incident(connection, incident))
+
+    async def last_incidents(self, count: int) -> tuple[tuple[Incident, ...], int]:
+        """The open ones and the newest, oldest first; and the highest id ever given."""
+        return await self._read(lambda connection: reads.last_incidents(connection, count))
+
+    async def incidents_page(self, limit: int, cursor: str | None = None) -> Page[Incident]:
+        return await self._read(lambda connection: reads.incidents_page(connection, limit, cursor))
 
     async def record_baselines(self, baselines: Mapping[tuple[VenueId, str], Decimal]) -> None:
         """For accounts met for the first time; a baseline that is there stays."""

@@ -18,6 +18,7 @@ from propbot.domain.events import GENESIS_HASH, Detail, EventRow, event_hash
 from propbot.domain.lots import FillRow, Intent, Lot, OrderRow
 from propbot.domain.money import amount_text
 from propbot.domain.orders import Fill, Funding, OrderState
+from propbot.domain.status import Incident, IncidentStep
 from propbot.ledger import reads, rows
 from propbot.ledger.transitions import Step, judge_transition
 
@@ -269,4 +270,38 @@ def meta_put(connection: sqlite3.Connection, key: str, value: str) -> None:
     connection.execute(
         "INSERT INTO meta (key, value) VALUES (?, ?) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
         (key, value),
+    )
+
+
+def save_incident(connection: sqlite3.Connection, incident: Incident) -> None:
+    """The incident as it is now; of its steps those that are new. What an operator can see happen to it (opened,
+    acknowledged, resolved) is journalled with it."""
+    row = rows.incident_row(incident)
+    if not insert(connection, "incidents", row, or_ignore=True):
+        connection.execute(
+            "UPDATE incidents SET acknowledged_by = :acknowledged_by, acknowledged_ns = :acknowledged_ns, note = :note,"
+            " resolved_ns = :resolved_ns WHERE id = :id",
+            row,
+        )
+    known = {
+        (each["ts_ns"], each["step"], each["text"])
+        for each in connection.execute(
+            "SELECT ts_ns, step, text FROM incident_steps WHERE incident_id = ?", (incident.id,)
+        )
+    }
+    for step in incident.steps:
+        if (step.ts_ns, step.step, step.text) in known:
+            continue
+        insert(connection, "incident_steps", rows.step_row(incident.id, step))
+        if step.step in ("opened", "acknowledged", "resolved"):
+            _journal_incident(connection, incident, step)
+
+
+def _journal_incident(connection: sqlite3.Connection, incident: Incident, step: IncidentStep) -> None:
+    level = "INFO" if step.step == "resolved" else "WARN"
+    details: dict[str, Detail] = {"incident": incident.id, "severity": incident.severity, "step": step.step}
+    message = f"incident {incident.id} {step.step}: {step.text}"
+    append_event(
+        connection,
+        EventRow(0, step.ts_ns, level, "incident", message, source=incident.component_id, details=details),
     )

@@ -1,20 +1,19 @@
-"""The board: every component's health as last reported, the incidents, and the alerts that follow from both.
+"""The board: every component's health as last reported, and the alerts that follow.
 
 Components report by `put`; nobody else writes. Reading never changes anything: alerts and the overall status are
-computed from what is there. It lives in memory; the journal in the ledger is what lasts.
+computed from what is there. It lives in memory; incidents and the journal are what lasts.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from attrs import define, evolve, field, frozen
+from attrs import define, field, frozen
 
 from propbot.domain.clock import Clock
 from propbot.domain.mode import Mode
-from propbot.domain.status import Alert, Component, Health, Incident, Metric
+from propbot.domain.status import Alert, Component, Health, Metric
 
-INCIDENTS_KEPT_MAX = 500
 _RANK = {Health.OK: 0, Health.WARN: 1, Health.ERROR: 2, Health.HOLD: 3}
 _BY_HEALTH = {Health.WARN: "P2", Health.ERROR: "P1"}
 
@@ -34,8 +33,6 @@ class Board:
     clock: Clock
     _components: dict[str, Component] = field(factory=dict, init=False)
     _severities: dict[str, str] = field(factory=dict, init=False)
-    _incidents: dict[int, Incident] = field(factory=dict, init=False)
-    _incident_count: int = field(default=0, init=False)
 
     def put(
         self,
@@ -93,53 +90,6 @@ class Board:
             by_group.setdefault(component.group, []).append(component.status is Health.OK)
         return {group: round(sum(oks) / len(oks), 3) for group, oks in by_group.items()}
 
-    def incidents(self) -> Sequence[Incident]:
-        """Newest first."""
-        return tuple(reversed(self._incidents.values()))
-
-    def open_incident(
-        self, severity: str, kind: str, component_id: str, summary: str, details: str = ""
-    ) -> Incident:
-        """A new incident; or the one that is open already with the same kind, component and summary."""
-        for known in self._incidents.values():
-            if known.resolved_at_ns is None and _same(known, kind, component_id, summary):
-                return known
-        self._incident_count += 1
-        incident = Incident(
-            self._incident_count, self.clock.wall_ns(), severity, kind, component_id, summary, details
-        )
-        self._incidents[incident.id] = incident
-        self._forget_old()
-        return incident
-
-    def acknowledge_incident(self, id: int, operator: str) -> Incident | None:
-        """The incident as acknowledged (the first who did so stays); None if there is none of this id."""
-        incident = self._incidents.get(id)
-        if incident is None or incident.acknowledged_by is not None:
-            return incident
-        return self._keep(evolve(incident, acknowledged_by=operator))
-
-    def resolve_incident(self, id: int) -> Incident | None:
-        incident = self._incidents.get(id)
-        if incident is None or incident.resolved_at_ns is not None:
-            return incident
-        return self._keep(evolve(incident, resolved_at_ns=self.clock.wall_ns()))
-
-    def resolve_incidents_of(self, component_id: str) -> None:
-        for incident in list(self._incidents.values()):
-            if incident.component_id == component_id:
-                self.resolve_incident(incident.id)
-
-    def _keep(self, incident: Incident) -> Incident:
-        self._incidents[incident.id] = incident
-        return incident
-
-    def _forget_old(self) -> None:
-        """Resolved ones first; an open one goes only when all are open (the journal keeps it)."""
-        while len(self._incidents) > INCIDENTS_KEPT_MAX:
-            resolved = (i.id for i in self._incidents.values() if i.resolved_at_ns is not None)
-            del self._incidents[next(resolved, next(iter(self._incidents)))]
-
     def _alarming(self, component: Component) -> bool:
         if component.status is Health.HOLD:
             return self._severities.get(component.id) == "P0"
@@ -157,7 +107,3 @@ class Board:
             return Health.OK, None
         worst = min(ailing, key=lambda c: (-min(_RANK[c.status], _RANK[Health.ERROR]), c.since_ns))
         return (Health.ERROR if worst.status is Health.HOLD else worst.status), worst
-
-
-def _same(incident: Incident, kind: str, component_id: str, summary: str) -> bool:
-    return (incident.kind, incident.component_id, incident.summary) == (kind, component_id, summary)

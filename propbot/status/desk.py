@@ -2,7 +2,7 @@
 
 The application implements it; the API is handed it and never sees the application. Views are synchronous and read
 memory only, so that they answer while the disk hangs; lists come from the ledger and may wait or raise LedgerError.
-Reading changes nothing. The one way to change anything is `enter_hold` and `apply_control`.
+Reading changes nothing. What changes anything are `enter_hold`, `apply_control` and `acknowledge_incident`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from propbot.domain.events import EventRow
 from propbot.domain.instruments import VenueId
 from propbot.domain.lots import FillRow, Lot, OrderRow
 from propbot.domain.mode import HoldRecord, Mode, Profile
+from propbot.domain.status import Incident
 from propbot.status.board import Board
+from propbot.status.incidents import Incidents
 from propbot.status.views import ControlView, FlagValue, StateView
 
 
@@ -104,6 +106,8 @@ class Desk(Protocol):
     @property
     def board(self) -> Board: ...
     @property
+    def incidents(self) -> Incidents: ...
+    @property
     def version(self) -> str: ...
     @property
     def profile(self) -> Profile: ...
@@ -135,6 +139,8 @@ class Desk(Protocol):
         self, limit: int, cursor: str | None, wanted: EventQuery
     ) -> tuple[Sequence[EventRow], str | None]: ...
 
+    async def incidents_page(self, limit: int, cursor: str | None) -> tuple[Sequence[Incident], str | None]: ...
+
     # whether it lives
     def alive(self) -> bool:
         """Whether the engine's tasks turn; the event loop turns or nobody could ask."""
@@ -151,4 +157,8 @@ class Desk(Protocol):
 
     async def apply_control(self, patch: ControlPatch, operator: str) -> ControlOutcome:
         """All of the patch or nothing. A `mode` HOLD was entered by `enter_hold` already: here it is made durable."""
+        ...
+
+    async def acknowledge_incident(self, id: int, operator: str, note: str) -> Incident | None:
+        """The incident, with its first acknowledgement; None if there is none of this id. Durable when it returns."""
         ...

@@ -19,9 +19,10 @@ from propbot.domain.instruments import BINANCE_SPOT, BINANCE_UM
 from propbot.domain.lots import FillRow, Lot, LotState, OrderRow
 from propbot.domain.mode import CancelResult, Cause, HoldRecord, Mode, Profile
 from propbot.domain.orders import Balance, Fill, OrderRequest, OrderState, Purpose, Side
-from propbot.domain.status import Health
+from propbot.domain.status import Health, Incident
 from propbot.status.board import Board
 from propbot.status.desk import Change, ControlOutcome, ControlPatch, Done, EventQuery
+from propbot.status.incidents import Incidents
 from propbot.status.views import (
     BookView,
     ControlView,
@@ -102,6 +103,7 @@ class FakeDesk:
     """In memory; changes what it is asked to, and remembers in which order."""
 
     board: Board
+    incidents: Incidents
     version: str = "0.1.0"
     profile: Profile = Profile.PAPER
     now_mode: Mode = Mode.RUN
@@ -195,6 +197,15 @@ class FakeDesk:
         self.asked_events = wanted
         return await self._page([make_event(n) for n in (3, 2, 1)], limit, cursor)
 
+    async def incidents_page(self, limit: int, cursor: str | None) -> tuple[Sequence[Incident], str | None]:
+        return await self._page(self.incidents.all(), limit, cursor)
+
+    async def acknowledge_incident(self, id: int, operator: str, note: str) -> Incident | None:
+        await self.ledger_answers()
+        if self.ledger_error is not None:
+            raise LedgerError(self.ledger_error)
+        return self.incidents.acknowledge(id, operator, note)
+
     async def _page(self, rows, limit, cursor):
         await self.ledger_answers()
         if self.ledger_error is not None:
@@ -241,7 +252,6 @@ def put_components(board: Board) -> None:
     board.put("recon", "Reconciliation", "guards", Health.OK, "ledger equals venue", {"age_s": 1.5}, severity="P0")
     board.put("feed_stale", "Market data", "guards", Health.WARN, "binance-um 1.6 s old", severity="P0")
     board.put("telegram", "Telegram", "channels", Health.OK, "off")
-    board.open_incident("P1", "stale", "feed_stale", "binance-um stale")
 
 
 @pytest.fixture
@@ -253,7 +263,9 @@ def clock() -> FixedClock:
 def desk(clock: FixedClock) -> FakeDesk:
     board = Board(clock)
     put_components(board)
-    return FakeDesk(board)
+    incidents = Incidents(clock)
+    incidents.open("P1", "stale", "feed_stale", "binance-um stale", {"binance-um.book_age_ms": 1600})
+    return FakeDesk(board, incidents)
 
 
 @pytest.fixture

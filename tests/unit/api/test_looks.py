@@ -35,10 +35,10 @@ async def test_an_answer_in_hold_is_what_the_documentation_says(client, held, pa
 
 
 async def test_looking_changes_nothing(client, desk):
-    before = (desk.board.components(), desk.board.incidents(), desk.mode())
+    before = (desk.board.components(), desk.incidents.all(), desk.mode())
     for path in LOOKS:
         await client.get(path)
-    assert (desk.board.components(), desk.board.incidents(), desk.mode()) == before
+    assert (desk.board.components(), desk.incidents.all(), desk.mode()) == before
     assert desk.heard == []
 
 

@@ -61,9 +61,15 @@ COMPONENTS = {
             "kind": "trip",
             "component_id": "recon",
             "summary": "differs",
-            "details": "",
+            "details": "exposure_base 0",
             "acknowledged_by": None,
+            "acknowledged_at": None,
+            "note": "",
             "resolved_at": None,
+            "timeline": [
+                {"ts": SINCE, "step": "opened", "text": "differs", "details": {"exposure_base": "0"}},
+                {"ts": SINCE, "step": "cancel", "text": "0 orders left after 0.02 s", "details": {}},
+            ],
         }
     ],
 }
@@ -205,7 +211,7 @@ def api():
             self.end_headers()
             self.wfile.write(content)
 
-        do_GET = do_PATCH = handle_any
+        do_GET = do_PATCH = do_POST = handle_any
 
         def log_message(self, *args):
             pass

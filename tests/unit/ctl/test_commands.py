@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.ctl.conftest import COMPONENTS, SINCE
+
 ROOT = Path(__file__).parents[3]
 PATCHED = {"mode": {"old": "RUN", "new": "HOLD"}}
 
@@ -249,3 +251,34 @@ def test_it_runs_as_a_module_and_help_loads_nothing_slow():
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     result = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=30)
     assert (result.returncode, "Usage: propbotctl" in result.stdout) == (0, True), result.stderr
+
+
+def test_incidents_are_a_table_and_one_is_shown_with_its_timeline(run, api):
+    api.answers["/api/ui/incidents"] = (200, {"items": COMPONENTS["incidents"], "next_cursor": None})
+    listed = run("incidents")
+    assert listed.exit_code == 0
+    assert "open, unseen" in listed.output
+    assert max(map(len, listed.output.splitlines())) <= 80
+    shown = run("incidents", "show", "7")
+    assert "11-23 03:12:09 cancel: 0 orders left after 0.02 s" in shown.output
+    assert "exposure_base=0" in shown.output
+    assert api.asked[-1]["query"] == "limit=1&cursor=8"
+
+
+def test_an_incident_that_is_not_there_is_a_failure_that_says_what_to_do(run, api):
+    api.answers["/api/ui/incidents"] = (200, {"items": [], "next_cursor": None})
+    assert "no incident so far" in run("incidents").output
+    missing = run("incidents", "show", "3")
+    assert missing.exit_code == 1
+    assert "propbotctl incidents" in missing.output
+
+
+def test_an_acknowledgement_says_who_saw_it_and_what_was_noted(run, api):
+    seen = {**COMPONENTS["incidents"][0], "acknowledged_by": "ann", "acknowledged_at": SINCE, "note": "on it"}
+    api.answers["/api/ui/incidents/7/ack"] = (200, seen)
+    told = run("incidents", "ack", "7", "--note", "on it")
+    assert told.exit_code == 0
+    assert "acknowledged by ann at 11-23 03:12:09: on it" in told.output
+    assert (api.asked[-1]["method"], api.asked[-1]["body"]) == ("POST", {"note": "on it"})
+    assert run("incidents", "ack", "0").exit_code == 2
+    assert run("incidents", "ack", "8").exit_code == 1

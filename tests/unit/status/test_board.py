@@ -1,4 +1,4 @@
-"""The board: since, overall, alerts and incidents follow from what was put, and from nothing else."""
+"""The board: since, overall and alerts follow from what was put, and from nothing else."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from attrs import define
 
 from propbot.domain.mode import Mode
 from propbot.domain.status import Health
-from propbot.status import board as board_module
 from propbot.status.board import Board
 
 
@@ -106,32 +105,3 @@ def test_a_tripped_p0_guard_in_hold_is_an_alert_and_its_warning_is_no_p0(board):
     assert [alert.severity for alert in board.alerts()] == ["P0"]
     board.put("recon", "Recon", "guards", Health.WARN, "a foreign order")
     assert [alert.severity for alert in board.alerts()] == ["P2"]
-
-
-def test_an_incident_is_opened_once_while_it_is_open(board):
-    first = board.open_incident("P0", "trip", "recon", "differs")
-    assert board.open_incident("P0", "trip", "recon", "differs") is first
-    board.resolve_incident(first.id)
-    again = board.open_incident("P0", "trip", "recon", "differs")
-    assert [incident.id for incident in board.incidents()] == [again.id, first.id]
-
-
-def test_the_first_acknowledgement_and_resolution_stay(board, clock):
-    incident = board.open_incident("P1", "crash", "telegram", "died")
-    board.acknowledge_incident(incident.id, "ann")
-    assert board.acknowledge_incident(incident.id, "bob").acknowledged_by == "ann"
-    board.resolve_incidents_of("telegram")
-    clock.now_ns = 9_000
-    assert board.resolve_incident(incident.id).resolved_at_ns == 1_000
-    assert board.acknowledge_incident(99, "ann") is None
-    assert board.resolve_incident(99) is None
-
-
-def test_old_incidents_are_forgotten_resolved_ones_first(board, monkeypatch):
-    monkeypatch.setattr(board_module, "INCIDENTS_KEPT_MAX", 3)
-    ids = [board.open_incident("P1", "k", "c", str(n)).id for n in range(3)]
-    board.resolve_incident(ids[1])
-    newest = board.open_incident("P1", "k", "c", "new").id
-    assert [incident.id for incident in board.incidents()] == [newest, ids[2], ids[0]]
-    board.open_incident("P1", "k", "c", "newer")
-    assert ids[0] not in [incident.id for incident in board.incidents()]

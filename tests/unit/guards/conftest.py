@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 from attrs import define
 
 from propbot.guards.watch import Finding, Guard, Watch
+from tests.incident_entries import entry_of
 
 
 @define
@@ -55,3 +56,21 @@ def watched(seconds: Seconds) -> Callable[[Guard], Watched]:
         return Watched(watch, seconds, trips, reports)
 
     return put_under_watch
+
+
+@pytest.fixture(autouse=True)
+def documented_trips(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Every reason that a guard gives here has an entry in docs/incidents.md."""
+    seen: set[tuple[str, str]] = set()
+    look = Watch.look
+
+    def look_and_note(self: Watch) -> None:
+        look(self)
+        ours = type(self.guard).__module__.startswith("propbot.")
+        if ours and self.tripped is not None:
+            seen.add((self.tripped, f"guard:{self.guard.id}"))
+
+    monkeypatch.setattr(Watch, "look", look_and_note)
+    yield
+    unknown = sorted((reason, source) for reason, source in seen if entry_of(reason, source) is None)
+    assert not unknown, f"no entry in docs/incidents.md for {unknown}"

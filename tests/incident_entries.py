@@ -1,0 +1,42 @@
+"""The entries of docs/incidents.md: source of a HOLD → the reasons that it can have, as patterns.
+
+Whoever produces a reason in a test (a scenario's HOLD, a guard's finding) has it looked up here: a reason that no entry
+knows fails that test.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from functools import cache
+from pathlib import Path
+
+DOCUMENT = Path(__file__).parents[1] / "docs" / "incidents.md"
+
+
+@cache
+def read_entries() -> dict[str, tuple[str, ...]]:
+    """`guard:recon` → its templates, with `<…>` for what varies."""
+    entries: dict[str, tuple[str, ...]] = {}
+    for section in re.split(r"^## ", DOCUMENT.read_text(), flags=re.M)[1:]:
+        title, _, body = section.partition("\n")
+        items = re.findall(r"^- (.*?`):", body, flags=re.M | re.S)
+        templates = [" ".join(text.split()) for item in items for text in re.findall(r"`([^`]+)`", item)]
+        entries[html.unescape(title.strip())] = tuple(templates)
+    return entries
+
+
+def entry_of(reason: str, source: str) -> str | None:
+    """The template that knows this reason; None if no entry of the source does."""
+    for known, templates in read_entries().items():
+        prefix, variable, _ = known.partition("<")
+        if source != known and not (variable and source.startswith(prefix)):
+            continue
+        for template in templates:
+            if re.fullmatch(_pattern(template), reason, flags=re.S):
+                return template
+    return None
+
+
+def _pattern(template: str) -> str:
+    return "".join(".+" if part.startswith("<") else re.escape(part) for part in re.split(r"(<[^>]*>)", template))

@@ -90,6 +90,7 @@ def _join_execution(service: Service) -> None:
     service.executor = Executor(
         service.gateways, service.ledger, service.blotter, service.market, service.modes.gate_state,
         service.on_access_refused, rules, ids, seams.clock, seams.trace, seams.crash,
+        service.free_balances,
     )
     accounts = {
         venue: PositionAccount(venue, account.symbol, account.kind, account.base, account.quote)

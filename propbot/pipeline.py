@@ -259,7 +259,7 @@ class Pipeline:
         """Conclude what is half done, else close what is due, else open what pays. True if something was sent (or
         simulated)."""
         for lot in list(self.executor.blotter.lots.values()):
-            if lot.state is not LotState.OPEN:
+            if self.executor.needs_concluding(lot):
                 stuck = await self.executor.conclude(lot.id)
                 if stuck is not None:
                     self.on_stuck(stuck)
@@ -273,11 +273,8 @@ class Pipeline:
         if exit_ is not None:
             return await self._close(*exit_)
         if state.mode is Mode.DRAIN:
-            real = self.executor.blotter
-            if not (self.blotter.lots or real.lots or real.in_flight()):
-                self.on_drained()
             self.why_not = "draining: nothing is opened"
-            return False
+            return await self._finish_draining()
         if any(lot.state is not LotState.OPEN for lot in self.blotter.lots.values()):
             self.why_not = "the outcome of the last pair is not wholly known yet"
             return False
@@ -285,6 +282,19 @@ class Pipeline:
             self.why_not = _refusal_text(self.refusals[0])
             return False
         return await self._open(self._choose_entry())
+
+    async def _finish_draining(self) -> bool:
+        """No lot is left to close now: flat, or exposure that belongs to no lot is taken back first."""
+        real = self.executor.blotter
+        if self.blotter.lots or real.lots or real.in_flight():
+            return False
+        if abs(real.exposure()) < compute_lot_step(self._instruments()):
+            self.on_drained()
+            return False
+        stuck = await self.executor.take_back_orphan()
+        if stuck is not None:
+            self.on_stuck(stuck)
+        return stuck is None
 
     def _blocked(self, state: GateState) -> str | None:
         if state.safe_mode:
@@ -300,13 +310,13 @@ class Pipeline:
     # --- closing
 
     def _choose_exit(self, *, draining: bool) -> tuple[Lot, str] | None:
-        """The oldest lot that should be closed (first in, first out), and why."""
+        """The oldest lot that should be closed (first in, first out) and can be, and why."""
         for lot in self.blotter.lots.values():
             if lot.state is not LotState.OPEN:
                 continue
             walks = self._walk(lot.buy_venue, lot.sell_venue, lot.qty, lot.qty)
-            if walks is None:
-                return None
+            if walks is None:  # too large for the books of now; younger and smaller ones need not wait for it
+                continue
             deviation = self._edge(lot.buy_venue, lot.sell_venue, _averages(walks)).deviation
             age_s = (self.clock.wall_ns() - lot.opened_ns) / 1e9
             reason = decide_exit(lot, deviation, age_s, self.rules.exits, draining=draining)

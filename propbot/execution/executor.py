@@ -12,27 +12,27 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
+from typing import assert_never
 
 import trio
 from attrs import define, evolve, field, frozen
 
 from propbot.domain.clock import Clock
 from propbot.domain.errors import AccessRefused, OutcomeUnknown, ProtocolViolation, VenueRefused, VenueRetry
-from propbot.domain.instruments import Instrument, Kind, VenueId
+from propbot.domain.instruments import VenueId
 from propbot.domain.lots import Intent, Lot, LotState
 from propbot.domain.mode import ExposureChange, GateState
 from propbot.domain.money import ZERO, amount_text, floor_to_step
-from propbot.domain.orders import OrderRequest, Purpose, Side
+from propbot.domain.orders import OrderRequest
 from propbot.domain.pnl import lot_realised
 from propbot.execution.blotter import Blotter
 from propbot.execution.gate import GateClosed, gate_refusal
+from propbot.execution.legs import Done, GiveUp, Legs, Seen, Send, Wait, Way, begin_legs, step
 from propbot.execution.ports import Market, OrderGateway, OrderLedger
+from propbot.execution.ways import ORPHAN, Unequal, ways_to_reduce
 from propbot.kit.crash import CrashPoints
 from propbot.kit.ids import Ids
 from propbot.kit.trace import Trace, no_trace
-
-BLIND_LOOKS_AT_HEDGE = 3
-"""So often the hedge's book is looked at, 50 ms apart, before the leg that is ahead may be unwound instead."""
 
 
 @frozen
@@ -67,6 +67,8 @@ class Executor:
     clock: Clock
     trace: Trace
     crash: CrashPoints
+    free_balances: Callable[[], Mapping[tuple[VenueId, str], Decimal]] = field(default=dict)
+    """What can be spent; a spot leg is not sent for more. Empty: unknown, the venue will say."""
     _concluding: trio.Lock = field(factory=trio.Lock)
 
     async def execute(self, intent: Intent, lot: Lot | None = None) -> None:
@@ -112,21 +114,67 @@ class Executor:
             return await self._conclude(lot_id, self.rules.hedge_deadline_s if within_s is None else within_s)
 
     async def _conclude(self, lot_id: str, deadline_s: float) -> Stuck | None:
+        """The shell of `legs.step`: look, step, do what it says, until it says that it has ended."""
         lot = self.blotter.lots[lot_id]
         unmet = [venue for venue in (lot.buy_venue, lot.sell_venue) if venue not in self.market.instruments]
         if unmet:
-            exposure = sum(self.blotter.lot_base(lot_id).values(), ZERO)
-            return Stuck(lot_id, exposure, f"{unmet[0]} has not been met yet")
-        stuck: Stuck | None = Stuck(lot_id, ZERO, "an order's outcome is unknown")
-        with trio.move_on_after(deadline_s * 0.9):
-            await self.blotter.wait_certain(lot_id)
-            stuck = await self._equalise(lot, self.clock.mono_s() + deadline_s * 0.8)
-        if stuck is not None:
-            return evolve(stuck, exposure=sum(self.blotter.lot_base(lot_id).values(), ZERO))
-        with trio.move_on_after(deadline_s):
-            await self.blotter.wait_settled(lot_id)
-        await self._give_next_state(lot)
-        return None
+            return Stuck(lot_id, self._imbalance(lot), f"{unmet[0]} has not been met yet")
+        legs = begin_legs(self.clock.mono_s(), deadline_s, self.rules.hedge_attempts)
+        last_id = ""
+        while True:
+            legs, action = step(legs, self._look(lot, legs, last_id))
+            match action:
+                case Wait(until_mono_s=until):
+                    with trio.move_on_after(max(until - self.clock.mono_s(), 0.0)):
+                        await self.blotter.wait_change()
+                case Send(way=way):
+                    order = self._order(way)
+                    self._trace_step(lot, legs, order.client_order_id)
+                    last_id = order.client_order_id
+                    with trio.move_on_after(max(legs.over_mono_s - self.clock.mono_s(), 0.0)):
+                        await self.execute(self._intent(lot, order))
+                case GiveUp(reason=reason):
+                    self._trace_step(lot, legs, last_id)
+                    return Stuck(lot_id, self._imbalance(lot), reason)
+                case Done(settled=settled):
+                    if settled:
+                        await self._give_next_state(lot)
+                    return None
+                case _:
+                    assert_never(action)
+
+    def _look(self, lot: Lot, legs: Legs, last_id: str) -> Seen:
+        orders = self.blotter.lot_orders(lot.id)
+        last = self.blotter.orders.get(last_id)
+        return Seen(
+            self.clock.mono_s(), any(order.uncertain for order in orders), all(order.settled for order in orders),
+            tuple(self._ready(way, legs) for way in self._ways(lot)), "" if last is None else last.reason,
+        )
+
+    def needs_concluding(self, lot: Lot) -> bool:
+        """Half done; or OPEN, and a fill that came late has made its legs unequal by more than dust."""
+        if lot.state is not LotState.OPEN:
+            return True
+        if abs(self._imbalance(lot)) < max(each.lot_step for each in self.market.instruments.values()):
+            return False
+        return next(self._ways(lot), None) is not None
+
+    async def take_back_orphan(self) -> Stuck | None:
+        """Exposure that belongs to no lot (a fill came after its lot was closed) gets a lot that takes it back.
+
+        Only called where no lot is half done: what looks like nobody's would else be somebody's.
+        """
+        exposure = self.blotter.exposure()
+        first, second = sorted(self.market.instruments, key=self.blotter.position, reverse=exposure > 0)[:2]
+        buy, sell = (first, second) if exposure > 0 else (second, first)
+        lot = Lot(
+            self.ids.name("lot"), next(iter(self.market.instruments.values())).symbol, LotState.CLOSING, buy, sell,
+            abs(exposure), self.clock.wall_ns(), ZERO, ZERO, exit_reason=ORPHAN,
+        )
+        await self.ledger.save_lot(lot)
+        self.blotter.put_lot(lot)
+        self.trace("lot", lot_id=lot.id, state=str(lot.state), qty=amount_text(lot.qty))
+        return await self.conclude(lot.id)
 
     # --- one leg
 
@@ -188,89 +236,55 @@ class Executor:
 
     # --- unequal legs
 
-    async def _equalise(self, lot: Lot, give_up_mono_s: float) -> Stuck | None:
-        """Hedge, then unwind, until what is left can't be traded any more; Stuck if it still could be.
+    def _lot_base(self, lot: Lot) -> Mapping[VenueId, Decimal]:
+        """What is this lot's to trade; an orphan's is all that no other lot holds."""
+        if lot.exit_reason != ORPHAN:
+            return self.blotter.lot_base(lot.id)
+        base = {venue: self.blotter.position(venue) for venue in self.blotter.accounts}
+        for other in self.blotter.lots:
+            for venue, held in self.blotter.lot_base(other).items() if other != lot.id else ():
+                base[venue] -= held
+        return base
 
-        Books that can't be trusted cost no attempt: they are waited for, the hedge's a moment longer than the unwind's.
-        """
-        tries: dict[VenueId, int] = {}
-        blind_looks = 0
-        reason = ""
-        while True:
-            imbalance = sum(self.blotter.lot_base(lot.id).values(), ZERO)
-            options = list(self._ways_to_reduce(lot, imbalance))
-            if not options:
-                return None  # equal, or dust
-            untried = [option for option in options if tries.get(option.venue, 0) < self.rules.hedge_attempts]
-            if not untried:
-                return Stuck(lot.id, imbalance, reason or "no venue would take the hedge")
-            hedge_first = untried[:1] if blind_looks < BLIND_LOOKS_AT_HEDGE else untried
-            found = (self._priced(option, tries.get(option.venue, 0) + 1) for option in hedge_first)
-            priced = next((order for order in found if order is not None), None)
-            if priced is None:
-                reason = f"{untried[0].venue}: its book can't be trusted"
-                if self.clock.mono_s() >= give_up_mono_s:
-                    return Stuck(lot.id, imbalance, reason)
-                blind_looks += 1
-                await trio.sleep(0.05)
-                continue
-            tries[priced.venue] = tries.get(priced.venue, 0) + 1
-            intent = Intent(
-                self.ids.name("intent"), lot.pair, priced.purpose, lot.id, (priced,), self.clock.wall_ns(),
-                decided_on=dict(self.market.book_ids()),
-            )
-            await self.execute(intent)
-            await self.blotter.wait_certain(lot.id)
-            reason = self._last_reason(priced.client_order_id) or reason
+    def _imbalance(self, lot: Lot) -> Decimal:
+        return sum(self._lot_base(lot).values(), ZERO)
 
-    def _last_reason(self, client_order_id: str) -> str:
-        order = self.blotter.orders.get(client_order_id)
-        return "" if order is None else order.reason
+    def _ways(self, lot: Lot) -> Iterator[Way]:
+        base = self._lot_base(lot)
+        marks = {venue: self.market.mark(venue) for venue in self.market.instruments}
+        return ways_to_reduce(
+            Unequal(lot, base, sum(base.values(), ZERO), self.market.instruments, marks, self.free_balances())
+        )
 
-    def _ways_to_reduce(self, lot: Lot, imbalance: Decimal) -> Iterator[OrderRequest]:
-        """Orders without a price that would lower `imbalance`, the hedge before the unwind. Nothing for dust.
-
-        Opening: the leg that is behind is hedged, the leg that is ahead would be unwound. Closing: the same, with
-        the venues' parts exchanged, since there the leg that is ahead is the one that has closed already.
-        """
-        if imbalance == 0:
-            return
-        side = Side.SELL if imbalance > 0 else Side.BUY
-        opening_order = (lot.sell_venue, lot.buy_venue) if side is Side.SELL else (lot.buy_venue, lot.sell_venue)
-        venues = opening_order if lot.state is not LotState.CLOSING else opening_order[::-1]
-        base = self.blotter.lot_base(lot.id)
-        for venue, purpose in zip(venues, (Purpose.HEDGE, Purpose.UNWIND), strict=True):
-            instrument = self.market.instruments[venue]
-            qty = floor_to_step(abs(imbalance) + self._rounding_of(instrument), instrument.lot_step)
-            reduces = base.get(venue, ZERO) * side.sign < 0
-            reduce_only = instrument.kind is Kind.PERP and reduces and abs(base[venue]) >= qty
-            if self._is_legal(instrument, qty, reduce_only):
-                yield OrderRequest(
-                    self.ids.client_order_id(), venue, instrument.symbol, side, purpose, qty, None,
-                    reduce_only=reduce_only,
-                )
-
-    def _rounding_of(self, instrument: Instrument) -> Decimal:
-        """How much more than the imbalance an order may be: the rounding that a fee in base and the finest step leave.
-
-        Without it 0.015998 naked would be hedged as 0.015 on a venue that steps by 0.001, and the rest on the other
-        one: two small positions that belong to nobody.
-        """
-        finest = min(each.lot_step for each in self.market.instruments.values())
-        return finest * 2 if instrument.lot_step > finest * 10 else ZERO
-
-    def _is_legal(self, instrument: Instrument, qty: Decimal, reduce_only: bool) -> bool:
-        if qty <= 0 or qty < instrument.qty_min:
-            return False
-        mark = self.market.mark(instrument.venue)
-        # without a mark the venue may refuse it; that costs an attempt, skipping it would leave a leg naked
-        return reduce_only or mark is None or qty * mark >= instrument.notional_min
-
-    def _priced(self, order: OrderRequest, attempt: int) -> OrderRequest | None:
-        """Bounded in price: each attempt may pay more, up to the bound."""
+    def _ready(self, way: Way, legs: Legs) -> Way:
+        """With its price, bounded (each attempt may pay more, up to the bound), or with what stands in its way."""
+        if not legs.open(way):
+            return way
+        before = self.blotter.exposure()
+        change = ExposureChange(before, before + way.side.sign * way.qty)
+        refusal = gate_refusal(self.gate_state(), way.purpose, change)
+        if refusal is not None:
+            return evolve(way, refusal=refusal)
+        attempt = legs.tried(way.venue) + 1
         slippage_bps = min(self.rules.max_slippage_bps * (1 + 2 * attempt), self.rules.hedge_slippage_bps_max)
-        limit = self.market.walk_limit(order.venue, order.side, order.qty, slippage_bps)
-        return None if limit is None else evolve(order, limit_price=limit)
+        return evolve(way, limit_price=self.market.walk_limit(way.venue, way.side, way.qty, slippage_bps))
+
+    def _order(self, way: Way) -> OrderRequest:
+        return OrderRequest(
+            self.ids.client_order_id(), way.venue, self.market.instruments[way.venue].symbol, way.side, way.purpose,
+            way.qty, way.limit_price, reduce_only=way.reduce_only,
+        )
+
+    def _intent(self, lot: Lot, order: OrderRequest) -> Intent:
+        return Intent(
+            self.ids.name("intent"), lot.pair, order.purpose, lot.id, (order,), self.clock.wall_ns(),
+            decided_on=dict(self.market.book_ids()),
+        )
+
+    def _trace_step(self, lot: Lot, legs: Legs, client_order_id: str) -> None:
+        self.trace(
+            "legs", lot_id=lot.id, state=str(legs.state), client_order_id=client_order_id, reason=legs.reason,
+        )
 
     # --- the lot's next state
 
@@ -282,14 +296,15 @@ class Executor:
         if not all(order.settled for order in self.blotter.lot_orders(lot.id)):
             return
         base = self.blotter.lot_base(lot.id)
-        step = max(instrument.lot_step for instrument in self.market.instruments.values())
+        step_size = max(instrument.lot_step for instrument in self.market.instruments.values())
         bought, sold = base.get(lot.buy_venue, ZERO), -base.get(lot.sell_venue, ZERO)
         # they differ by dust only; the larger one, or a lot of one step that used up dust would count as nothing
-        qty = floor_to_step(max(bought, sold), step) if min(bought, sold) > 0 else ZERO
-        if qty > 0:
+        qty = floor_to_step(max(bought, sold), step_size) if min(bought, sold) > 0 else ZERO
+        if qty > 0 and lot.exit_reason != ORPHAN:
             changed = evolve(lot, state=LotState.OPEN, qty=qty, exit_reason="")
         else:
-            realised = lot_realised(self.blotter.lot_fills.get(lot.id, []))
+            # an orphan's fills are one half of something whose other half is closed: alone they earned nothing
+            realised = None if lot.exit_reason == ORPHAN else lot_realised(self.blotter.lot_fills.get(lot.id, []))
             never_filled = lot.state is LotState.OPENING and not self.blotter.lot_fills.get(lot.id)
             changed = evolve(
                 lot, state=LotState.CLOSED, closed_ns=self.clock.wall_ns(), realised=realised,

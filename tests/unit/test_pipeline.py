@@ -73,6 +73,9 @@ class WholeFills:
             self.blotter.observe_report(self._fill(leg))
         return await self.conclude(lot.id)
 
+    def needs_concluding(self, lot: Lot) -> bool:
+        return lot.state is not LotState.OPEN
+
     async def conclude(self, lot_id: str) -> Stuck | None:
         await trio.lowlevel.checkpoint()
         self.concluded.append(lot_id)

@@ -535,3 +535,81 @@ async def test_every_pair_of_outcomes_ends_equal_and_agrees_with_the_venues(
         assert await rig.reconciler.check(venue.venue), rig.recon_results[-1]
     assert await rig.ledger.unfinished_orders() == ()
     assert await rig.ledger.orders_missing_fills() == ()
+
+
+async def test_a_fill_that_comes_after_its_lot_was_opened_is_hedged(rig: Rig, autojump_clock: Any) -> None:
+    rig.start()
+    lot = await rig.open_lot()
+    late = rig.intent(lot, rig.leg(BINANCE_SPOT, Side.BUY, "0.004"))
+    await rig.executor.execute(late)
+    await rig.settle()
+    assert rig.executor.needs_concluding(rig.blotter.lots[lot.id])
+    assert await rig.executor.conclude(lot.id) is None
+    assert (rig.um.sent[-1].side, rig.um.sent[-1].purpose) == (Side.SELL, Purpose.HEDGE)
+    assert abs(rig.blotter.exposure()) < STEP
+    assert not rig.executor.needs_concluding(rig.blotter.lots[lot.id])
+
+
+async def test_exposure_that_belongs_to_no_lot_is_taken_back_where_it_is_held(rig: Rig, autojump_clock: Any) -> None:
+    rig.start()
+    lot = await rig.open_lot()
+    gone = rig.lot(state=LotState.CLOSED)
+    await rig.executor.execute(rig.intent(gone, rig.leg(BINANCE_SPOT, Side.BUY, "0.004")))
+    await rig.settle()
+    assert rig.blotter.dust() >= STEP
+    assert await rig.executor.take_back_orphan() is None
+    assert (rig.spot.sent[-1].side, rig.spot.sent[-1].qty) == (Side.SELL, Decimal("0.00399"))
+    assert abs(rig.blotter.exposure()) < STEP
+    assert list(rig.blotter.lots) == [lot.id]
+    await rig.settle()
+    (saved, _) = (await rig.ledger.lots_page(2))[0]
+    assert (saved.state, saved.exit_reason, saved.realised) == (LotState.CLOSED, "ORPHAN", None)
+    assert saved.closed_ns is not None
+
+
+async def test_spot_sells_no_more_than_it_has_free_and_the_rest_is_closed_on_the_other_venue(
+    rig: Rig, answer: Any, autojump_clock: Any
+) -> None:
+    rig.start()
+    rig.executor.free_balances = lambda: {(BINANCE_SPOT, "BTC"): Decimal("0.006"), (BINANCE_SPOT, "USDT"): Decimal(0)}
+    rig.spot.script = [answer(), answer(filled=Decimal(0))]
+    lot = await rig.open_lot()
+    held = Decimal("0.01")
+    legs = (
+        rig.leg(BINANCE_SPOT, Side.SELL, str(held), Purpose.CLOSE),
+        rig.leg(BINANCE_UM, Side.BUY, str(held), Purpose.CLOSE),
+    )
+    await rig.executor.execute(rig.intent(lot, *legs), _closing(lot))
+    await rig.executor.conclude(lot.id)
+    hedges = [order.qty for order in rig.spot.sent if order.purpose is Purpose.HEDGE]
+    assert hedges
+    assert max(hedges) <= Decimal("0.006")
+    assert abs(rig.blotter.exposure()) < STEP
+
+
+async def test_an_account_with_nothing_free_is_named(rig: Rig, answer: Any, autojump_clock: Any) -> None:
+    rig.start()
+    rig.executor.free_balances = lambda: {(BINANCE_SPOT, "BTC"): Decimal(0)}
+    refusal = answer(error=REFUSED, reaches=False)
+    rig.um.script = [refusal] * 5
+    intent, lot = rig.opening()
+    await rig.executor.execute(intent, lot)
+    stuck = await rig.executor.conclude(lot.id)
+    assert stuck is not None
+    assert stuck.exposure > 0
+    assert [order.purpose for order in rig.spot.sent] == [Purpose.OPEN]
+
+
+async def test_what_the_gate_refuses_makes_no_intent(rig: Rig, answer: Any, autojump_clock: Any) -> None:
+    rig.start()
+    rig.um.script = [answer(error=REFUSED, reaches=False)]
+    intent, lot = rig.opening()
+    await rig.executor.execute(intent, lot)
+    rig.hold(hold_exit=HoldExit.FREEZE)
+    began = trio.current_time()
+    stuck = await rig.executor.conclude(lot.id)
+    assert stuck is not None
+    assert "freeze" in stuck.reason
+    assert trio.current_time() == began
+    await rig.settle()
+    assert len((await rig.ledger.orders_page(10))[0]) == 2

@@ -40,6 +40,7 @@ from propbot.domain.mode import Mode, Profile
 from propbot.domain.money import amount_text
 from propbot.execution.first_contact import meet_venue
 from propbot.execution.gateway import VenueGateway, open_gateway
+from propbot.execution.winddown import describe_half_done
 from propbot.feeds.private import PrivateFeed
 from propbot.feeds.public import PublicFeed
 from propbot.kit.supervise import Backoff, describe, run_reporting_crash, run_restarting
@@ -154,6 +155,9 @@ async def _load_ledger(service: Service) -> None:
     service.simulator.load(await ledger.live_lots(simulated=True), await ledger.all_fills(simulated=True))
     service.baselines.update(await ledger.baselines())
     service.incidents.load(*await ledger.last_incidents(KEPT_MAX))
+    rest = describe_half_done(service.blotter, service.base)
+    if rest:
+        service.journal.say("WARN", "startup", f"taken up from the last life: {rest}")
 
 
 def _start_tasks(root: trio.Nursery, service: Service) -> None:
@@ -360,9 +364,26 @@ async def _run_winddown(service: Service) -> None:
         winddown.episode = modes.episode
         service.journal.say("WARN", "hold", _hold_line(service), source=_hold_source(service))
         service.incidents.note("hold", _hold_line(service))
-        await service.winddown.run_once(modes.rules.hedge_deadline_s)
+        await winddown.run_once(modes.rules.hedge_deadline_s)
         service.incidents.note("winddown", "the wind-down has ended", service.situation())
         service.journal.say("INFO", "hold", _hold_line(service), source=_hold_source(service))
+        if not winddown.cleared:
+            await _clear_rest(service)
+
+
+async def _clear_rest(service: Service) -> None:
+    """A venue that could not be read back is asked again until it says what is left, or the HOLD is another one."""
+    modes, winddown = service.modes, service.winddown
+    async with trio.open_nursery() as nursery:
+
+        async def end_with_hold() -> None:
+            await modes.level.wait(lambda view: view.mode is not Mode.HOLD or modes.episode != winddown.episode)
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(end_with_hold)
+        await winddown.clear_rest()
+        service.journal.say("INFO", "hold", _hold_line(service), source=_hold_source(service))
+        nursery.cancel_scope.cancel()
 
 
 def _hold_line(service: Service) -> str:
@@ -427,11 +448,16 @@ async def _watch_signals(service: Service, stop: Stop) -> None:
 async def _wind_down_and_flush(service: Service, why: str) -> None:
     """HOLD, hedge what is naked within 3 s, and keep the mode; the ledger is closed after everything else."""
     service.modes.hold(why, "shutdown")
-    with trio.move_on_after(SHUTDOWN_WINDDOWN_S):
+    with trio.move_on_after(SHUTDOWN_WINDDOWN_S) as cut:
         await service.winddown.done.wait()
+    rest = service.winddown.describe_rest(service.base)
+    if rest:
+        when = f"the wind-down was cut short after {SHUTDOWN_WINDDOWN_S:g} s" if cut.cancelled_caught else "it stopped"
+        service.journal.say("WARN", "shutdown", f"{when}; left for the next start: {rest}")
     with trio.move_on_after(0.3):
         await service.keeper.wait_saved(lambda: service.modes.view)
         while not service.bookkeeper.idle:
             await service.blotter.wait_change()
+        await service.journal.wait_written()
 
 

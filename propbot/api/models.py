@@ -32,8 +32,9 @@ class Cause(Output):
 
 
 class CancelResult(Output):
-    left: int
+    left: int | None
     seconds: float
+    not_read_back: list[str]
 
 
 class Hold(Cause):

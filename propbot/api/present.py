@@ -53,7 +53,10 @@ def hold(record: HoldRecord | None) -> Json | None:
         "source": record.first.source,
         "since": iso_utc(record.first.since_ns),
         "causes": [{"reason": c.reason, "source": c.source, "since": iso_utc(c.since_ns)} for c in record.causes],
-        "cancel": None if record.cancel is None else {"left": record.cancel.left, "seconds": record.cancel.seconds},
+        "cancel": None if record.cancel is None else {
+            "left": record.cancel.left, "seconds": record.cancel.seconds,
+            "not_read_back": list(record.cancel.not_read_back),
+        },
         "line": record.line(),
     }
 

@@ -51,6 +51,14 @@ class Journal:
     _grew: trio.Event = field(factory=trio.Event)
     _dropped: int = 0
 
+    _writing: bool = False
+    _rested: trio.Event = field(factory=trio.Event)
+
+    async def wait_written(self) -> None:
+        """Until every entry is in the ledger; the caller sets the deadline."""
+        while self._queue or self._writing:
+            await self._rested.wait()
+
     def say(
         self,
         level: str,
@@ -77,11 +85,15 @@ class Journal:
         """Until cancelled: write the entries in order; one that can't be written is tried again."""
         while True:
             while self._queue:
+                self._writing = True
                 # out of the queue first: an entry that is being written is not among those that may be dropped
                 await self._write_at_last(ledger, self._queue.popleft(), retry_s)
                 if self._dropped:
                     dropped, self._dropped = self._dropped, 0
                     self.say("WARN", "journal", f"{dropped} entries were lost while the ledger did not answer")
+            self._writing = False
+            self._rested.set()
+            self._rested = trio.Event()
             self._grew = trio.Event()
             await self._grew.wait()
 

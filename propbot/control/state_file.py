@@ -49,7 +49,10 @@ def encode_state(state: RuntimeState) -> bytes:
     if hold is not None:
         body["hold"] = {
             "causes": [{"reason": c.reason, "source": c.source, "since_ns": c.since_ns} for c in hold.causes],
-            "cancel": None if hold.cancel is None else {"left": hold.cancel.left, "seconds": hold.cancel.seconds},
+            "cancel": None if hold.cancel is None else {
+                "left": hold.cancel.left, "seconds": hold.cancel.seconds,
+                "not_read_back": list(hold.cancel.not_read_back),
+            },
         }
     if state.basis is not None:
         body["basis"] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from decimal import Decimal
 from enum import StrEnum
 
@@ -36,12 +37,23 @@ class Cause:
     since_ns: int
 
 
+def _as_tuple(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(names)
+
+
 @frozen
 class CancelResult:
-    """What the venues say was left after the cancels of a HOLD: own orders still open, and how long it took."""
+    """What the venues say was left after the cancels of a HOLD, and how long it took."""
 
-    left: int
+    left: int | None
+    """Own orders still open at the venues that were read back; None while none of them was."""
     seconds: float
+    not_read_back: tuple[str, ...] = field(default=(), converter=_as_tuple)
+    """Venues that have not said what is left; they are asked again for as long as the HOLD lasts."""
+
+    def words(self) -> str:
+        left = "orders left unknown" if self.left is None else f"{self.left} orders left"
+        return f"{left} (not read back: {', '.join(self.not_read_back)})" if self.not_read_back else left
 
 
 @frozen
@@ -63,7 +75,7 @@ class HoldRecord:
     def line(self) -> str:
         """`HOLD since 03:12:09Z by guard:recon: …; 0 orders left`."""
         since = iso_utc(self.first.since_ns)[11:19]
-        left = "open orders being read back" if self.cancel is None else f"{self.cancel.left} orders left"
+        left = "open orders being read back" if self.cancel is None else self.cancel.words()
         return f"HOLD since {since}Z by {self.first.source}: {self.first.reason}; {left}"
 
 

@@ -155,7 +155,8 @@ class Executor:
         """Half done; or OPEN, and a fill that came late has made its legs unequal by more than dust."""
         if lot.state is not LotState.OPEN:
             return True
-        if abs(self._imbalance(lot)) < max(each.lot_step for each in self.market.instruments.values()):
+        steps = [each.lot_step for each in self.market.instruments.values()]
+        if len(steps) < len(self.gateways) or abs(self._imbalance(lot)) < max(steps):
             return False
         return next(self._ways(lot), None) is not None
 

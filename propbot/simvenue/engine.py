@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
+from typing import Any
 
 from attrs import evolve
 
@@ -72,6 +73,8 @@ class MatchingEngine:
         self._last_trades: dict[str, MarketFrame] = {}
         self._clearing = Clearing(venue, self._kind, fees, store, self.now_ms, starting_balances)
         self._resting = {order.order_id: self._queue(order) for order in store.open_orders(venue)}
+        self._late: dict[int, int] = {}
+        """Resting orders that meet the market only at this time (fault late_match); venue clock, milliseconds."""
 
     # what is asked
 
@@ -163,10 +166,16 @@ class MatchingEngine:
             trade = read_public_trade(frame) if self._resting else None
         if self._resting:
             for resting in by_priority(self._resting.values(), frame.symbol):
-                self._advance(resting, trade)
+                until_ms = self._late.get(resting.order.order_id)
+                if until_ms is None:
+                    self._advance(resting, trade)
+                elif self.now_ms() >= until_ms:
+                    self._release(resting.order)
             self._clearing.commit()
 
-    def place(self, order: NewOrder, *, fill_at_most: Decimal | None = None) -> SimOrder:
+    def place(
+        self, order: NewOrder, *, fill_at_most: Decimal | None = None, late_until_ms: int | None = None
+    ) -> SimOrder:
         instrument = self._instrument(order.symbol)
         book = self._book(order.symbol)
         mark = None if book.top() is None else self.mark_price(order.symbol)
@@ -188,7 +197,7 @@ class MatchingEngine:
         killed = order.tif is SimTif.FOK and self._fillable(order) < order.qty
         if killed and self._kind is Kind.PERP:
             raise Refused(Refusal.FOK_KILLED)  # the spot venue keeps a record of it instead, EXPIRED
-        return self._accept(order, ZERO if killed else fill_at_most)
+        return self._accept(order, ZERO if killed else fill_at_most, late_until_ms)
 
     def cancel(self, symbol: str, *, order_id: int | None = None, client_order_id: str | None = None) -> SimOrder:
         order = self.find(symbol, order_id=order_id, client_order_id=client_order_id)
@@ -210,8 +219,17 @@ class MatchingEngine:
         """Settle funding at `rate` on the mark price; what was received (negative: paid). Perps only."""
         return self._clearing.fund(self._instrument(symbol), rate, self.mark_price(symbol))
 
+    def fill_rest(self, symbol: str, order_id: int) -> None:
+        order = self.find(symbol, order_id=order_id)
+        assert order.request.limit_price is not None, "only limit orders rest"
+        self._fill(order, order.request.qty - order.filled_qty, order.request.limit_price, maker=True)
+        self._clearing.commit()
+
+    def change(self, symbol: str, **changes: Any) -> None:
+        self._instruments[symbol] = evolve(self._instrument(symbol), **changes)
+
     def set_status(self, symbol: str, status: str) -> None:
-        self._instruments[symbol] = evolve(self._instrument(symbol), status=status)
+        self.change(symbol, status=status)
 
     # placing
 
@@ -229,8 +247,24 @@ class MatchingEngine:
                 raise Refused(Refusal.NOT_TRADING, "no mark price")
             check_perp_margin(instrument, self._clearing.account, open_orders, order, mark, self._fees.taker_bps * BPS)
 
-    def _accept(self, asked: NewOrder, fill_at_most: Decimal | None) -> SimOrder:
+    def _accept(self, asked: NewOrder, fill_at_most: Decimal | None, late_until_ms: int | None) -> SimOrder:
         order = self._clearing.accept(asked)
+        if late_until_ms is None:
+            self._meet_market(order, fill_at_most)
+        else:
+            self._resting[order.order_id] = self._queue(order)
+            self._late[order.order_id] = late_until_ms
+        self._clearing.commit()
+        return order
+
+    def _release(self, order: SimOrder) -> None:
+        """A late order meets the market as if it had come now."""
+        self._resting.pop(order.order_id)
+        self._late.pop(order.order_id)
+        self._meet_market(order, None)
+
+    def _meet_market(self, order: SimOrder, fill_at_most: Decimal | None) -> None:
+        asked = order.request
         qty = asked.qty if fill_at_most is None else min(asked.qty, fill_at_most)
         for price, taken in self._takes(asked, qty):
             self._book(asked.symbol).take(asked.side, price, taken)
@@ -240,8 +274,6 @@ class MatchingEngine:
                 self._resting[order.order_id] = self._queue(order)
             else:
                 self._finish(order, SimStatus.EXPIRED)
-        self._clearing.commit()
-        return order
 
     def _takes(self, asked: NewOrder, qty: Decimal) -> list[tuple[Decimal, Decimal]]:
         """(price, quantity) of each level that `qty` would take now."""

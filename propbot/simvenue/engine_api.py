@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from decimal import Decimal
-from typing import Protocol
+from typing import Any, Protocol
 
 from propbot.domain.instruments import Fees, Instrument, VenueId
 from propbot.domain.market import DepthSnapshot, TopOfBook
@@ -28,8 +28,15 @@ class Engine(Protocol):
     def top(self, symbol: str) -> TopOfBook | None: ...
     def last_trade_price(self, symbol: str) -> Decimal | None: ...
 
-    def place(self, order: NewOrder, *, fill_at_most: Decimal | None = None) -> SimOrder:
-        """Accept and match, or raise `Refused`. IOC ends here. `fill_at_most` is the partial-fill fault."""
+    def place(
+        self, order: NewOrder, *, fill_at_most: Decimal | None = None, late_until_ms: int | None = None
+    ) -> SimOrder:
+        """Accept and match, or raise `Refused`. IOC ends here. `fill_at_most` is the partial-fill fault;
+        `late_until_ms` (venue clock) the one that lets an order rest before it meets the market."""
+        ...
+
+    def fill_rest(self, symbol: str, order_id: int) -> None:
+        """Fill what is left of an open limit order, at its own price."""
         ...
 
     def cancel(self, symbol: str, *, order_id: int | None = None, client_order_id: str | None = None) -> SimOrder: ...
@@ -67,6 +74,10 @@ class Engine(Protocol):
 
     def fundings(self, symbol: str | None = None, limit: int = 1000) -> Sequence[FundingRow]:
         """Funding payments, oldest first, the newest `limit`."""
+        ...
+
+    def change(self, symbol: str, **changes: Any) -> None:
+        """Other filters, or another status, from now on."""
         ...
 
     def set_status(self, symbol: str, status: str) -> None: ...

@@ -18,6 +18,25 @@
 | clock_offset | 48 | lasting | the venue's clock is `ms` off |
 | refuse_connections | 46 | lasting | new connections are closed at once; `cut`: the open ones too |
 | foreign_trade | 38 | at once | a market order of somebody else on the account: `side`, `qty`, `symbol` |
+| mangled_depth | 1 | lasting | of depth frames `share` (0.01) is lost, as much comes twice, as much too late |
+| delayed_snapshot | 2 | a depth snapshot | it is answered `seconds` (2) after it was taken |
+| frozen_time | 4 | lasting | market frames go on, with the time at which this began |
+| bad_neighbour | 8 | a depth frame | after it comes a broken one of another symbol |
+| crossed_depth | 6 | a depth frame | a bid above the best ask is added to it |
+| crossed_ticker | 6 | a ticker | its bid and ask are exchanged |
+| late_frames | 9 | lasting | market frames go out `late_s` (2) late, with the time at which they were made |
+| absurd_price | 10 | lasting | tickers' prices are multiplied by `factor` (10); 0 is one |
+| symbol_status | 11 | at once | the symbol is `status` (BREAK); TRADING heals it |
+| change_filters | 12, 28 | at once | `tick_size`, `lot_step`, `qty_min`, `notional_min` are others from now on |
+| stream_cut | 14, 54 | at once | sessions that hear market frames are closed with `code` (1001) |
+| odd_reply | 16, 25 | an order | answered `status` (502), `code`, `msg`; accepted all the same if `executed` (true) |
+| odd_answer | 25 | any other call | answered `status` (502), `code`, `msg` |
+| late_match | 22, 19 | a limit order | accepted, and rests; it meets the market `seconds` (10) later |
+| reject_cancel | 19 | a cancel | refused with -2011; the order fills meanwhile if `fill` (true) |
+| position_mode | 24 | at once | USD-M: the account is in hedge mode if `dual` (true): our orders are refused |
+| foreign_order | 27 | at once | somebody else's order rests: `side`, `qty`, `away_bps` (300) off the mid |
+| rewrite | 29 | lasting | `find` becomes `to` in what goes out to `where`: rest (`path`), private, public |
+| blackhole | 3 | lasting | no byte comes or goes, nothing is closed; connections that it met stay dead |
 
 A fault lets `after` of its occasions pass, then acts `count` times (null: until cleared). A lasting one holds, once
 its `after` occasions have passed, until it is cleared or `seconds` are over; `count` has no meaning for it. One that
@@ -108,7 +127,25 @@ class _Kind:
     params: Mapping[str, tuple[Check, Any]] = field(factory=dict)
 
 
+def _one_of(*known: str) -> Check:
+    def check(value: Any) -> str:
+        if value not in known:
+            raise ValueError(f"one of {', '.join(known)}, not {value!r}")
+        return str(value)
+
+    return check
+
+
+def _http_status(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 400 <= value <= 599:
+        raise ValueError(f"an HTTP status from 400 to 599, not {value!r}")
+    return value
+
+
 _SECONDS = _number(0, 86_400)
+_ODD: Mapping[str, tuple[Check, Any]] = {
+    "status": (_http_status, 502), "code": (_code, None), "msg": (_text, "<html><h1>502 Bad Gateway</h1></html>"),
+}
 _LASTS: tuple[Check, Any] = (_SECONDS, math.inf)
 FAULTS: Mapping[str, _Kind] = {
     "lost_ack": _Kind(Acts.COUNTED),
@@ -127,6 +164,40 @@ FAULTS: Mapping[str, _Kind] = {
     "refuse_connections": _Kind(Acts.LASTING, {"seconds": _LASTS, "cut": (_flag, False)}),
     "private_cut": _Kind(Acts.AT_ONCE, {"down_s": (_SECONDS, 0.0)}),
     "foreign_trade": _Kind(Acts.AT_ONCE, {"side": (_side, ...), "qty": (_amount, ...), "symbol": (_text, None)}),
+    "mangled_depth": _Kind(Acts.LASTING, {"share": (_number(0, 0.33), 0.01), "seconds": _LASTS}),
+    "delayed_snapshot": _Kind(Acts.COUNTED, {"seconds": (_SECONDS, 2.0)}),
+    "frozen_time": _Kind(Acts.LASTING, {"seconds": _LASTS}),
+    "bad_neighbour": _Kind(Acts.COUNTED),
+    "crossed_depth": _Kind(Acts.COUNTED),
+    "crossed_ticker": _Kind(Acts.COUNTED),
+    "late_frames": _Kind(Acts.LASTING, {"late_s": (_SECONDS, 2.0), "seconds": _LASTS}),
+    "absurd_price": _Kind(Acts.LASTING, {"factor": (_number(0, 1000), 10.0), "seconds": _LASTS}),
+    "symbol_status": _Kind(Acts.AT_ONCE, {"status": (_text, "BREAK"), "symbol": (_text, None)}),
+    "change_filters": _Kind(
+        Acts.AT_ONCE,
+        {
+            "tick_size": (_amount, None), "lot_step": (_amount, None), "qty_min": (_amount, None),
+            "notional_min": (_amount, None), "symbol": (_text, None),
+        },
+    ),
+    "stream_cut": _Kind(Acts.AT_ONCE, {"code": (_number(1000, 4999), 1001.0)}),
+    "odd_reply": _Kind(Acts.COUNTED, {**_ODD, "executed": (_flag, True)}),
+    "odd_answer": _Kind(Acts.COUNTED, _ODD),
+    "late_match": _Kind(Acts.COUNTED, {"seconds": (_SECONDS, 10.0)}),
+    "reject_cancel": _Kind(Acts.COUNTED, {"fill": (_flag, True)}),
+    "position_mode": _Kind(Acts.AT_ONCE, {"dual": (_flag, True)}),
+    "foreign_order": _Kind(
+        Acts.AT_ONCE,
+        {"side": (_side, ...), "qty": (_amount, ...), "away_bps": (_number(1, 5000), 300.0), "symbol": (_text, None)},
+    ),
+    "rewrite": _Kind(
+        Acts.LASTING,
+        {
+            "where": (_one_of("rest", "private", "public"), ...), "find": (_text, ...), "to": (_text, ...),
+            "path": (_text, None), "seconds": _LASTS,
+        },
+    ),
+    "blackhole": _Kind(Acts.LASTING, {"seconds": _LASTS}),
 }
 
 
@@ -217,6 +288,10 @@ class FaultBox:
 
     def rows(self) -> list[dict[str, Any]]:
         return [fault.row() for fault in self._faults.values()]
+
+    def armed(self, venue: VenueId) -> bool:
+        """Whether any fault of `venue` may act: one look, where each frame would have to ask for each of them."""
+        return any(faults and at == venue for (at, _), faults in self._armed.items())
 
     def strike(self, venue: VenueId, name: str, client_order_id: str | None = None) -> Params | None:
         """One occasion for a counted fault has come: its parameters if it acts on this one."""

@@ -18,7 +18,8 @@ import trio
 from attrs import define, field, frozen
 
 from propbot.domain.errors import RecordingError
-from propbot.domain.instruments import BINANCE_SPOT, BINANCE_UM, Credentials, Fees, Instrument, VenueId
+from propbot.domain.instruments import BINANCE_SPOT, BINANCE_UM, Credentials, Fees, Instrument, Kind, VenueId
+from propbot.domain.money import BPS, floor_to_step
 from propbot.kit.net import Network
 from propbot.kit.supervise import describe
 from propbot.kit.trace import Trace
@@ -37,7 +38,7 @@ from propbot.simvenue.faces.um_shapes import LIMITS as UM_LIMITS
 from propbot.simvenue.faults import FaultBox, FaultError, Params
 from propbot.simvenue.funding import run_funding
 from propbot.simvenue.instruments import DEFAULT_FEES, INSTRUMENTS, STARTING_BALANCES
-from propbot.simvenue.records import MarketFrame, MarketSource, Refused
+from propbot.simvenue.records import MarketFrame, MarketSource, NewOrder, Refused, SimTif, SimType
 from propbot.simvenue.server import serve
 from propbot.simvenue.store import VenueStore, open_store
 from propbot.simvenue.tls import ANY_ADDRESS, LOOPBACK, make_keys, make_tls
@@ -152,6 +153,10 @@ def _make_venue(
     made = _Venue(core, build.face(core), build)
     faults.on(venue, "foreign_trade", partial(_foreign_trade, core))
     faults.on(venue, "refuse_connections", partial(_refuse_connections, made))
+    faults.on(venue, "foreign_order", partial(_foreign_order, core))
+    faults.on(venue, "symbol_status", partial(_change_symbol, core))
+    faults.on(venue, "change_filters", partial(_change_symbol, core))
+    faults.on(venue, "position_mode", partial(_change_position_mode, core))
     return made
 
 
@@ -218,6 +223,7 @@ async def _serve_venue(
         answer=made.face.answer,
         talk=made.face.talk,
         admits=lambda: faults.lasting(venue, "refuse_connections") is None,
+        swallows=lambda: faults.lasting(venue, "blackhole", occasion=False) is not None,
         mono_ns=log.mono_ns,
         on_error=failed,
         task_status=task_status,
@@ -271,6 +277,30 @@ def _foreign_trade(core: Core, params: Params) -> None:
         core.engine.foreign_trade(symbol, params["side"], params["qty"])
     except Refused as refused:
         raise FaultError("params", f"the venue refuses it: {refused}") from None
+
+
+def _foreign_order(core: Core, params: Params) -> None:
+    instrument = core.instrument(params["symbol"] or core.engine.instruments()[0].symbol)
+    away = 1 - params["side"].sign * Decimal(str(params["away_bps"])) * BPS
+    price = floor_to_step(core.engine.mark_price(instrument.symbol) * away, instrument.tick_size)
+    asked = NewOrder(
+        f"web_{core.make_id(12)}", instrument.symbol, params["side"], SimType.LIMIT, SimTif.GTC, params["qty"], price
+    )
+    try:
+        core.engine.place(asked)
+    except Refused as refused:
+        raise FaultError("params", f"the venue refuses it: {refused}") from None
+
+
+def _change_symbol(core: Core, params: Params) -> None:
+    symbol = params["symbol"] or core.engine.instruments()[0].symbol
+    core.engine.change(symbol, **{name: value for name, value in params.items() if name != "symbol" and value})
+
+
+def _change_position_mode(core: Core, params: Params) -> None:
+    if all(instrument.kind is not Kind.PERP for instrument in core.engine.instruments()):
+        raise FaultError("venue", f"{core.venue} has no positions")
+    core.dual_side = params["dual"]
 
 
 def _refuse_connections(made: _Venue, params: Params) -> None:

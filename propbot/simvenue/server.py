@@ -20,6 +20,7 @@ from trio_websocket import ConnectionClosed, WebSocketRequest, wrap_server_strea
 
 from propbot.kit.net import Network
 from propbot.kit.supervise import run_shielding_others
+from propbot.simvenue.swallow import SwallowingStream
 
 HEAD_BYTES_MAX = 16 * 1024
 BODY_BYTES_MAX = 64 * 1024
@@ -82,12 +83,15 @@ async def serve(
     admits: Callable[[], bool],
     mono_ns: Callable[[], int],
     on_error: Callable[[BaseException], None],
+    swallows: Callable[[], bool] = lambda: False,
     task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Listen until cancelled; `started` with the bound port. A connection that `admits` does not want is closed."""
+    """Listen until cancelled; `started` with the bound port. A connection that `admits` does not want is closed; one
+    that meets a moment at which `swallows` is true is dead from then on, and says so to nobody."""
 
     async def handle(stream: trio.abc.Stream) -> None:
         if admits():
+            stream = SwallowingStream(stream, swallows)
             connection = _Connection(stream, answer, talk, mono_ns)
             await run_shielding_others(connection.converse, on_error=failed)
 

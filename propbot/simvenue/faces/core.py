@@ -38,6 +38,9 @@ class Core:
     cancel_ids: dict[int, str] = field(factory=dict)
     """Order id → the id that a cancel on its way gave itself."""
 
+    dual_side: bool = False
+    """Hedge mode of positions (fault position_mode); perps only."""
+
     def __attrs_post_init__(self) -> None:
         self.engine.listen(self._on_event)
 

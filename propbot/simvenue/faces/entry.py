@@ -54,6 +54,7 @@ class OrderEntry:
         await trio.sleep(core.latency_s)
         try:
             found = core.engine.find(symbol, order_id=order_id, client_order_id=client_order_id)
+            self._reject_cancel(found)
             if cancel_id is not None and found.status.open:
                 core.cancel_ids[found.order_id] = cancel_id
             order = _snapshot(core.engine.cancel(symbol, order_id=found.order_id))
@@ -69,6 +70,16 @@ class OrderEntry:
             core.venue, "out", "cancel_reply", client_order_id=order.request.client_order_id, order_id=order.order_id
         )
         return order
+
+    def _reject_cancel(self, found: SimOrder) -> None:
+        """Fault reject_cancel: the order was filled while its cancel was on the way."""
+        core = self._core
+        rejected = core.faults.strike(core.venue, "reject_cancel", found.request.client_order_id)
+        if rejected is None:
+            return
+        if rejected["fill"] and found.status.open:
+            core.engine.fill_rest(found.request.symbol, found.order_id)
+        raise Refused(Refusal.UNKNOWN_ORDER)
 
     async def cancel_all(self, symbol: str) -> list[SimOrder]:
         core = self._core
@@ -101,11 +112,20 @@ class OrderEntry:
         rejected = self._strike(asked, "reject_order")
         if rejected is not None:
             raise self._injected(rejected)
+        odd = self._strike(asked, "odd_reply")
+        if odd is not None:
+            if odd["executed"]:
+                core.engine.place(asked)
+            raise ApiError(odd["status"], odd["code"], odd["msg"])
         unknown = self._strike(asked, "unknown_503")
         if unknown is not None:
             if unknown["executed"]:
                 core.engine.place(asked)
             raise unknown_503()
+        late = None if asked.limit_price is None else self._strike(asked, "late_match")
+        if late is not None:
+            until_ms = core.engine.now_ms() + round(late["seconds"] * 1000)
+            return _snapshot(core.engine.place(asked, late_until_ms=until_ms))
         partial = self._strike(asked, "partial_fill")
         order = core.engine.place(asked, fill_at_most=None if partial is None else self._part(asked, partial))
         hidden = self._strike(asked, "hide_order")

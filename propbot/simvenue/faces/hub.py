@@ -12,10 +12,12 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
+import trio
 
 from propbot.domain.market import DepthDiff, DepthSnapshot, TopOfBook
 from propbot.simvenue.faces.client import WsClient
 from propbot.simvenue.faces.core import Core
+from propbot.simvenue.faces.mangle import FrameFaults
 from propbot.simvenue.records import MarketFrame
 
 _DIFF_DEPTH = re.compile(r"(?P<stream>[^@]+@depth)(?:@\d+ms)?")
@@ -45,6 +47,7 @@ class Hub:
 
     def __init__(self, core: Core, partial_shape: PartialShape) -> None:
         self._core = core
+        self._faults = FrameFaults(core)
         self._partial_shape = partial_shape
         self._partials: dict[str, int] = {}
         """Partial book streams that somebody has asked for → how many levels a side."""
@@ -53,6 +56,7 @@ class Hub:
         self._keys: dict[str, str] = {}
         self._seen: dict[str, str] = {}
         """Filed under → the name that the source's frames carry."""
+        core.faults.on(core.venue, "stream_cut", lambda params: self.close_all(int(params["code"]), "going away"))
         self._asked: dict[str, dict[str, None]] = {}
         """Filed under → the names that were asked for before a frame told what there is."""
 
@@ -71,6 +75,13 @@ class Hub:
         for table in (self._raw, self._combined):
             table.get(stream_key(stream), {}).pop(client, None)
 
+    def close_all(self, code: int, reason: str) -> None:
+        """End every session that hears market frames."""
+        for table in (self._raw, self._combined):
+            for clients in table.values():
+                for client in tuple(clients):
+                    client.close(code, reason)
+
     def drop(self, client: WsClient) -> None:
         for table in (self._raw, self._combined):
             for clients in table.values():
@@ -85,14 +96,21 @@ class Hub:
                 self._seen[key] = frame.stream
                 for asked in self._asked.pop(key, ()):
                     self._note_served(asked, frame.stream)
-        if self._muted(key):
-            return
+        core = self._core
+        if core.faults.armed(core.venue):
+            due_s = trio.current_time() + self._faults.late_s()
+            for changed in self._faults.pass_on(frame):
+                self._send(changed, key, due_s)
+        else:
+            self._send(frame, key)
+
+    def _send(self, frame: MarketFrame, key: str, due_s: float = 0.0) -> None:
         core = self._core
         core.trace.row(core.venue, "out", "frame", u=_update_id(frame), stream=frame.stream)
         for client in tuple(self._combined.get(key, ())):
-            client.offer(frame.envelope)
+            client.offer(frame.envelope, due_s)
         for client in tuple(self._raw.get(key, ())):
-            client.offer(frame.data)
+            client.offer(frame.data, due_s)
         if self._partials and isinstance(frame.event, DepthDiff):
             self._publish_partials(frame.event)
 
@@ -111,9 +129,3 @@ class Hub:
     def _note_served(self, asked: str, served: str) -> None:
         if asked != served:
             self._core.trace.row(self._core.venue, "out", "note", text=f"{asked} is served as {served}")
-
-    def _muted(self, key: str) -> bool:
-        core = self._core
-        if core.faults.lasting(core.venue, "silent_feed") is not None:
-            return True
-        return key.endswith("@depth") and core.faults.strike(core.venue, "depth_gap") is not None

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
+import trio
+
 from propbot.domain.instruments import Instrument
 from propbot.domain.market import DepthSnapshot, TopOfBook
 from propbot.simvenue.faces.core import Core
@@ -19,6 +21,13 @@ async def ping(_: object) -> Any:
 
 def depth_of(core: Core, params: Params, most: int) -> DepthSnapshot:
     return core.engine.depth(core.instrument(params.text("symbol")).symbol, params.limit(100, most))
+
+
+async def delay_snapshot(core: Core) -> None:
+    """Fault delayed_snapshot: what was read of the book is told later."""
+    delayed = core.faults.strike(core.venue, "delayed_snapshot")
+    if delayed is not None:
+        await trio.sleep(delayed["seconds"])
 
 
 def depth_weight(steps: Sequence[tuple[int, int]]) -> Any:

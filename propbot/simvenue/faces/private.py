@@ -14,6 +14,7 @@ from attrs import define, frozen
 
 from propbot.simvenue.faces.client import WsClient
 from propbot.simvenue.faces.core import Core
+from propbot.simvenue.faces.mangle import rewritten
 from propbot.simvenue.faults import Params
 from propbot.simvenue.records import EngineEvent, OrderChanged
 
@@ -65,7 +66,8 @@ class PrivateFeed:
         due_s = trio.current_time() + self.core.latency_s
         for listener in self._listeners:
             if listener.wants(event["e"]) and to(listener):
-                listener.client.offer(msgspec.json.encode(listener.wrap(event)).decode(), due_s)
+                text = msgspec.json.encode(listener.wrap(event)).decode()
+                listener.client.offer(rewritten(self.core, "private", text), due_s)
 
     def _on_event(self, event: EngineEvent) -> None:
         faults, venue = self.core.faults, self.core.venue

@@ -12,6 +12,7 @@ from attrs import frozen
 from propbot.simvenue.faces.auth import check_key, check_signature, check_window, signed_rest_payload
 from propbot.simvenue.faces.core import Core
 from propbot.simvenue.faces.errors import ApiError, RefusalTable, error_of
+from propbot.simvenue.faces.mangle import rewritten
 from propbot.simvenue.faces.params import Params
 from propbot.simvenue.records import Refused
 from propbot.simvenue.server import CutConnection, Request, Response
@@ -71,7 +72,10 @@ class RestFace:
         method = "GET" if request.method == "HEAD" else request.method
         route = self._routes.get((method, request.path))
         try:
-            response = Response(200, msgspec.json.encode(await self._serve(request, route)))
+            body = msgspec.json.encode(await self._serve(request, route))
+            if core.faults.armed(core.venue):
+                body = rewritten(core, "rest", body.decode(), request.path).encode()
+            response = Response(200, body)
         except ApiError as error:
             response = _error_response(error)
         except Refused as refused:
@@ -88,6 +92,9 @@ class RestFace:
         if route is None:
             core.counters.charge(1)
             raise self._no_such_path
+        odd = None if route.orders else core.faults.strike(core.venue, "odd_answer")
+        if odd is not None:
+            raise ApiError(odd["status"], odd["code"], odd["msg"])
         params = Params.of(request.query, request.body)
         core.counters.charge(route.weight if isinstance(route.weight, int) else route.weight(params))
         return await route.serve(self._admit(request, route, params))

@@ -10,7 +10,16 @@ from attrs import define
 from propbot.domain.instruments import Instrument
 from propbot.simvenue.faces.core import Core
 from propbot.simvenue.faces.errors import ApiError
-from propbot.simvenue.faces.market import chosen, depth_of, depth_weight, last_price, levels, ping, top_of
+from propbot.simvenue.faces.market import (
+    chosen,
+    delay_snapshot,
+    depth_of,
+    depth_weight,
+    last_price,
+    levels,
+    ping,
+    top_of,
+)
 from propbot.simvenue.faces.numbers import fixed8
 from propbot.simvenue.faces.params import Params
 from propbot.simvenue.faces.rest import Call, Route, Security, Serve, Weight
@@ -49,6 +58,7 @@ class SpotMarket:
 
     async def depth(self, call: Call) -> Any:
         snapshot = depth_of(self.core, call.params, 5000)
+        await delay_snapshot(self.core)
         return {"lastUpdateId": snapshot.last_id, **levels(snapshot)}
 
     async def book_ticker(self, call: Call) -> Any:

@@ -103,7 +103,7 @@ class UmAccount:
         }
 
     async def position_mode(self, call: Call) -> Any:
-        return {"dualSidePosition": False}
+        return {"dualSidePosition": self.core.dual_side}
 
     async def set_position_mode(self, call: Call) -> Any:
         call.params.text("dualSidePosition")
@@ -137,7 +137,7 @@ class UmAccount:
         return rows[0] if call.params.get("symbol") else rows
 
     async def account_config(self, call: Call) -> Any:
-        return {**_CONFIG, "dualSidePosition": False}
+        return {**_CONFIG, "dualSidePosition": self.core.dual_side}
 
     async def symbol_config(self, call: Call) -> Any:
         return [

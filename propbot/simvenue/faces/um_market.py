@@ -9,7 +9,16 @@ from attrs import define
 
 from propbot.domain.instruments import Instrument
 from propbot.simvenue.faces.core import Core
-from propbot.simvenue.faces.market import chosen, depth_of, depth_weight, last_price, levels, ping, top_of
+from propbot.simvenue.faces.market import (
+    chosen,
+    delay_snapshot,
+    depth_of,
+    depth_weight,
+    last_price,
+    levels,
+    ping,
+    top_of,
+)
 from propbot.simvenue.faces.numbers import digits_of, fixed, fixed8
 from propbot.simvenue.faces.params import Params
 from propbot.simvenue.faces.rest import Call, Route, Security, Serve, Weight
@@ -50,6 +59,7 @@ class UmMarket:
     async def depth(self, call: Call) -> Any:
         now_ms = self.core.wall_ms()
         snapshot = depth_of(self.core, call.params, 1000)
+        await delay_snapshot(self.core)
         return {"lastUpdateId": snapshot.last_id, "E": now_ms, "T": now_ms, **levels(snapshot)}
 
     async def book_ticker(self, call: Call) -> Any:

@@ -157,7 +157,7 @@ class UmOrders:
             raise ApiError(400, -4120, msg)
         if kind not in ("LIMIT", "MARKET"):
             raise _bad_type()
-        if params.get("positionSide") not in (None, "BOTH"):
+        if self.core.dual_side or params.get("positionSide") not in (None, "BOTH"):
             raise ApiError(400, -4061, "Order's position side does not match user's setting.")
         qty = params.amount("quantity")
         if qty is None:

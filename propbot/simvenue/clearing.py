@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
+from typing import Any
 from zlib import crc32
 
 from propbot.domain.instruments import Fees, Instrument, Kind, VenueId
-from propbot.simvenue.account import Account, PerpAccount, restore_account
+from propbot.domain.money import ZERO, floor_to_step
+from propbot.simvenue.account import ASSET_STEP, Account, Booking, PerpAccount, PerpPosition, restore_account
 from propbot.simvenue.records import (
     AccountMoved,
     EngineEvent,
@@ -43,6 +45,8 @@ class Clearing:
         self._store = store
         self._now_ms = now_ms
         self.listeners: list[Listener] = []
+        self.other_fees: Callable[[], Mapping[str, Any] | None] = lambda: None
+        """`asset` and `price` of what fees are taken in instead of the account's own asset, while they are."""
         self._events: list[EngineEvent] = []
         self._orders: dict[int, SimOrder] = {}
         self._trades: list[SimTrade] = []
@@ -70,6 +74,9 @@ class Clearing:
         asked, now_ms = order.request, self._now_ms()
         fee_bps = self._fees.maker_bps if maker else self._fees.taker_bps
         booking = self.account.book(instrument, asked.side, qty, price, fee_bps)
+        instead = self.other_fees()
+        if instead is not None:
+            booking = self._charge(instrument, booking, price, instead["asset"], instead["price"])
         trade = SimTrade(
             trade_id=self._take_trade_id(),
             order_id=order.order_id,
@@ -110,6 +117,31 @@ class Clearing:
         self._events.append(AccountMoved("FUNDING_FEE", {quote: self.account.balances[quote]}, None, now_ms))
         self.commit()
         return amount
+
+    def adjust(self, instrument: Instrument, asset: str, amount: Decimal, mark: Decimal) -> None:
+        """Move a balance, or the base's position at `mark`, by `amount` without a trade, and commit."""
+        row = None
+        if isinstance(self.account, PerpAccount) and asset == instrument.base:
+            position = self.account.positions.setdefault(instrument.symbol, PerpPosition())
+            position.qty += amount
+            position.cost = abs(position.qty) * mark
+            row = (instrument.symbol, position.qty, position.entry_price)
+        else:
+            self.account.balances[asset] = self.account.balances.get(asset, ZERO) + amount
+        moved = {} if row is not None else {asset: self.account.balances[asset]}
+        self._events.append(AccountMoved("ADJUSTMENT", moved, row, self._now_ms()))
+        self.commit()
+
+    def _charge(
+        self, instrument: Instrument, booked: Booking, price: Decimal, asset: str, asset_price: Decimal
+    ) -> Booking:
+        """The same trade with its fee taken in `asset`."""
+        balances = self.account.balances
+        balances[booked.fee_asset] += booked.fee
+        value = booked.fee * price if booked.fee_asset == instrument.base else booked.fee
+        fee = floor_to_step(value / asset_price, ASSET_STEP)
+        balances[asset] = balances.get(asset, ZERO) - fee
+        return Booking(fee, asset, booked.realised, (*booked.changed, asset))
 
     def commit(self) -> None:
         """Everything since the last commit: to the store in one transaction, then to the listeners in order."""

@@ -207,13 +207,25 @@ class MatchingEngine:
         self._clearing.commit()
         return order
 
-    def foreign_trade(self, symbol: str, side: Side, qty: Decimal) -> SimTrade:
-        """As placed from the venue's own web page: the first of its trades. `Refused` if it can't be done."""
-        client_order_id = f"web_{self.now_ms()}"
+    def foreign_trade(
+        self, symbol: str, side: Side, qty: Decimal, client_order_id: str | None = None
+    ) -> SimTrade:
+        """As placed from the venue's own web page, or under the id that the venue itself gives: the first of its
+        trades. `Refused` if it can't be done."""
+        client_order_id = client_order_id or f"web_{self.now_ms()}"
         order = self.place(NewOrder(client_order_id, symbol, side, SimType.MARKET, SimTif.IOC, qty, None))
         if not order.trades:
             raise Refused(Refusal.INSUFFICIENT, "no visible liquidity")
         return order.trades[0]
+
+    def adjust(self, asset: str, amount: Decimal) -> None:
+        """Move a balance, or on a perp venue the base's position, without a trade."""
+        instrument = next(iter(self._instruments.values()))
+        self._clearing.adjust(instrument, asset, amount, self.mark_price(instrument.symbol))
+
+    def take_fees_in(self, rule: Callable[[], Mapping[str, Any] | None]) -> None:
+        """`rule` says, at each fill, `asset` and `price` of what its fee is taken in; None: as ever."""
+        self._clearing.other_fees = rule
 
     def fund(self, symbol: str, rate: Decimal) -> Decimal:
         """Settle funding at `rate` on the mark price; what was received (negative: paid). Perps only."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Any, Protocol
 
@@ -64,9 +64,18 @@ class Engine(Protocol):
         """The mid of the visible book."""
         ...
 
-    def foreign_trade(self, symbol: str, side: Side, qty: Decimal) -> SimTrade:
-        """A market order on the account that the bot did not send (a person's hand): client id without our prefix."""
+    def foreign_trade(
+        self, symbol: str, side: Side, qty: Decimal, client_order_id: str | None = None
+    ) -> SimTrade:
+        """A market order on the account that the bot did not send (a person's hand, or the venue's own under
+        `client_order_id`): client id without our prefix."""
         ...
+
+    def adjust(self, asset: str, amount: Decimal) -> None:
+        """Move a balance, or on a perp venue the base's position, without a trade."""
+        ...
+
+    def take_fees_in(self, rule: Callable[[], Mapping[str, Any] | None]) -> None: ...
 
     def fund(self, symbol: str, rate: Decimal) -> Decimal:
         """Settle funding at `rate` on the mark price; what was received (negative: paid). Perps only."""

@@ -37,6 +37,18 @@
 | foreign_order | 27 | at once | somebody else's order rests: `side`, `qty`, `away_bps` (300) off the mid |
 | rewrite | 29 | lasting | `find` becomes `to` in what goes out to `where`: rest (`path`), private, public |
 | blackhole | 3 | lasting | no byte comes or goes, nothing is closed; connections that it met stay dead |
+| key_expired | 31 | at once | the private subscription ends; `told` (true): the venue says so, else it falls silent |
+| slow_login | 33 | a private login | granted only `seconds` (5) later |
+| replay_fills | 34 | a private login | the last `fills` (50) fills are told again to who has just logged in |
+| adjust_account | 38 | at once | without a trade `amount` of `asset` comes or goes; a perp's base: the position |
+| liquidation | 40 | at once | the venue closes the position of `symbol`; `adl` (false): it was auto-deleveraging |
+| fee_asset | 41 | lasting | fees are taken in `asset` (BNB) at `price` (600) quote each |
+| history_window | 42 | lasting | trades and income older than `window_s` (60) are not listed any more |
+| zero_positions | 43 | lasting | positions of zero are listed, long and short ones too |
+| drip_body | 47 | lasting | REST replies come byte by byte, one every `every_s` (2) |
+| ban_418 | 51 | a request | 418 with Retry-After `retry_after` (120), for that long |
+| inflated_weight | 52 | lasting | by the headers `share` (0.97) of the request weight is used: others share our IP |
+| kick_1008 | 54 | at once | every WebSocket is closed with code 1008, too many messages |
 
 A fault lets `after` of its occasions pass, then acts `count` times (null: until cleared). A lasting one holds, once
 its `after` occasions have passed, until it is cleared or `seconds` are over; `count` has no meaning for it. One that
@@ -62,6 +74,10 @@ from propbot.simvenue.trace import VenueTrace
 Params = Mapping[str, Any]
 Check = Callable[[Any], Any]
 """The value as the fault uses it; ValueError saying what is accepted."""
+
+
+FILLS_KEPT = 50
+"""How many fills a venue can tell again."""
 
 
 class FaultError(ValueError):
@@ -93,6 +109,11 @@ def _amount(value: Any) -> Decimal:
     if isinstance(value, bool) or (amount := parse_amount(text)) <= 0:
         raise ValueError(f"an amount above zero, not {value!r}")
     return amount
+
+
+def _signed_amount(value: Any) -> Decimal:
+    text = value if isinstance(value, str) else repr(value)
+    return _amount(text[1:]).copy_negate() if text.startswith("-") else _amount(value)
 
 
 def _flag(value: Any) -> bool:
@@ -198,6 +219,20 @@ FAULTS: Mapping[str, _Kind] = {
         },
     ),
     "blackhole": _Kind(Acts.LASTING, {"seconds": _LASTS}),
+    "key_expired": _Kind(Acts.AT_ONCE, {"told": (_flag, True)}),
+    "slow_login": _Kind(Acts.COUNTED, {"seconds": (_SECONDS, 5.0)}),
+    "replay_fills": _Kind(Acts.COUNTED, {"fills": (_number(1, FILLS_KEPT), float(FILLS_KEPT))}),
+    "adjust_account": _Kind(Acts.AT_ONCE, {"asset": (_text, ...), "amount": (_signed_amount, ...)}),
+    "liquidation": _Kind(Acts.AT_ONCE, {"symbol": (_text, None), "adl": (_flag, False)}),
+    "fee_asset": _Kind(
+        Acts.LASTING, {"asset": (_text, "BNB"), "price": (_amount, Decimal(600)), "seconds": _LASTS}
+    ),
+    "history_window": _Kind(Acts.LASTING, {"window_s": (_SECONDS, 60.0), "seconds": _LASTS}),
+    "zero_positions": _Kind(Acts.LASTING, {"seconds": _LASTS}),
+    "drip_body": _Kind(Acts.LASTING, {"every_s": (_number(0.001, 3600), 2.0), "seconds": _LASTS}),
+    "ban_418": _Kind(Acts.COUNTED, {"retry_after": (_number(1, 86_400), 120.0)}),
+    "inflated_weight": _Kind(Acts.LASTING, {"share": (_number(0, 1), 0.97), "seconds": _LASTS}),
+    "kick_1008": _Kind(Acts.AT_ONCE),
 }
 
 

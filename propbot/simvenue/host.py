@@ -20,6 +20,7 @@ from attrs import define, field, frozen
 from propbot.domain.errors import RecordingError
 from propbot.domain.instruments import BINANCE_SPOT, BINANCE_UM, Credentials, Fees, Instrument, Kind, VenueId
 from propbot.domain.money import BPS, floor_to_step
+from propbot.domain.orders import Side
 from propbot.kit.net import Network
 from propbot.kit.supervise import describe
 from propbot.kit.trace import Trace
@@ -157,6 +158,10 @@ def _make_venue(
     faults.on(venue, "symbol_status", partial(_change_symbol, core))
     faults.on(venue, "change_filters", partial(_change_symbol, core))
     faults.on(venue, "position_mode", partial(_change_position_mode, core))
+    faults.on(venue, "adjust_account", partial(_adjust_account, core))
+    faults.on(venue, "liquidation", partial(_liquidate, core))
+    faults.on(venue, "kick_1008", lambda _: made.face.kick_all())
+    engine.take_fees_in(lambda: faults.lasting(venue, "fee_asset"))
     return made
 
 
@@ -301,6 +306,22 @@ def _change_position_mode(core: Core, params: Params) -> None:
     if all(instrument.kind is not Kind.PERP for instrument in core.engine.instruments()):
         raise FaultError("venue", f"{core.venue} has no positions")
     core.dual_side = params["dual"]
+
+
+def _adjust_account(core: Core, params: Params) -> None:
+    core.engine.adjust(params["asset"], params["amount"])
+
+
+def _liquidate(core: Core, params: Params) -> None:
+    symbol = params["symbol"] or core.engine.instruments()[0].symbol
+    qty, _ = core.engine.position(symbol)
+    if not qty:
+        raise FaultError("fault", f"there is no position of {symbol} to liquidate")
+    name = "adl_autoclose" if params["adl"] else f"autoclose-{core.engine.now_ms()}"
+    try:
+        core.engine.foreign_trade(symbol, Side.SELL if qty > 0 else Side.BUY, abs(qty), name)
+    except Refused as refused:
+        raise FaultError("fault", f"the venue refuses it: {refused}") from None
 
 
 def _refuse_connections(made: _Venue, params: Params) -> None:

@@ -53,6 +53,8 @@ class Response:
     body: bytes = b""
     headers: tuple[tuple[str, str], ...] = ()
     content_type: str = "application/json;charset=UTF-8"
+    drip_s: float = 0.0
+    """Above zero: it leaves byte by byte, one each so many seconds."""
 
 
 class CutConnection(Exception):
@@ -229,6 +231,11 @@ class _Connection:
         if request is None or request.method != "HEAD":
             message += parser.send(h11.Data(data=response.body)) or b""
         message += parser.send(h11.EndOfMessage()) or b""
+        if response.drip_s:
+            for byte in message:
+                await self._stream.send_all(bytes((byte,)))
+                await trio.sleep(response.drip_s)
+            return
         with trio.move_on_after(REQUEST_S_MAX):
             await self._stream.send_all(message)
 

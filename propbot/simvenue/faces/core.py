@@ -54,6 +54,11 @@ class Core:
                 return instrument
         raise bad_symbol()
 
+    def still_listed(self, ts_ms: int) -> bool:
+        """Whether history goes back that far (fault history_window)."""
+        window = self.faults.lasting(self.venue, "history_window", occasion=False)
+        return window is None or ts_ms >= self.wall_ms() - window["window_s"] * 1000
+
     def make_id(self, length: int) -> str:
         return "".join(self.rng.choice(_ID_LETTERS) for _ in range(length))
 

@@ -18,6 +18,10 @@ class Face(Protocol):
         """Close every WebSocket, as a venue does that goes down."""
         ...
 
+    def kick_all(self) -> None:
+        """Close every WebSocket with 1008, as a venue does to clients that send too much."""
+        ...
+
     async def run(self) -> None:
         """The face's own tasks, until cancelled."""
         ...

@@ -94,11 +94,15 @@ class Counters:
         self._limited_until_s = trio.current_time() + seconds
         self._asked_while_limited = 0
 
+    def ban_for(self, seconds: float) -> None:
+        """Answer 418 from now on, this long."""
+        self._banned_until_s = trio.current_time() + seconds
+        self._banned_until_ms = self._now_ms() + round(seconds * 1000)
+
     def _refuse(self, now_s: float) -> ApiError:
         self._asked_while_limited += 1
         if self._asked_while_limited > ASKED_WHILE_LIMITED_MAX:
-            self._banned_until_s = now_s + BAN_S
-            self._banned_until_ms = self._now_ms() + BAN_S * 1000
+            self.ban_for(BAN_S)
             return banned(self._banned_until_ms, BAN_S)
         limit = self._weights[0].limit.limit if self._weights else 0
         return too_many_requests(limit, max(1, math.ceil(self._limited_until_s - now_s)))
@@ -120,8 +124,15 @@ class Counters:
             for window in self._orders:
                 window.count = max(0, window.now() - 1)
 
-    def headers(self, *, orders: bool) -> tuple[tuple[str, str], ...]:
-        used = [(f"X-MBX-USED-WEIGHT-{window.limit.letter}", str(window.now())) for window in self._weights]
+    def headers(self, *, orders: bool, others_share: float = 0.0) -> tuple[tuple[str, str], ...]:
+        """`others_share` of each weight limit is what other clients of the same address have used."""
+        used = [
+            (
+                f"X-MBX-USED-WEIGHT-{window.limit.letter}",
+                str(max(window.now(), math.ceil(window.limit.limit * others_share))),
+            )
+            for window in self._weights
+        ]
         if orders:
             used += [(f"X-MBX-ORDER-COUNT-{window.limit.letter}", str(window.now())) for window in self._orders]
         return tuple(used)

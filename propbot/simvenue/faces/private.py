@@ -5,17 +5,18 @@ A venue's face renders engine events; this fans them out, and has the faults of 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 import trio
-from attrs import define, frozen
+from attrs import define, field, frozen
 
 from propbot.simvenue.faces.client import WsClient
 from propbot.simvenue.faces.core import Core
 from propbot.simvenue.faces.mangle import rewritten
-from propbot.simvenue.faults import Params
+from propbot.simvenue.faults import FILLS_KEPT, Params
 from propbot.simvenue.records import EngineEvent, OrderChanged
 
 Event = dict[str, Any]
@@ -38,6 +39,8 @@ class PrivateFeed:
     render: Render
     _listeners: list[PrivateListener]
     _down_until_s: float
+    _told_fills: deque[Event] = field(factory=lambda: deque(maxlen=FILLS_KEPT))
+    """For the fault replay_fills."""
 
     @classmethod
     def of(cls, core: Core, render: Render) -> PrivateFeed:
@@ -48,6 +51,10 @@ class PrivateFeed:
 
     def add(self, listener: PrivateListener) -> None:
         self._listeners.append(listener)
+        again = self.core.faults.strike(self.core.venue, "replay_fills")
+        if again is not None:
+            for event in list(self._told_fills)[-int(again["fills"]) :]:
+                self.tell(event, to=lambda each: each is listener)
 
     def remove(self, listener: PrivateListener) -> None:
         if listener in self._listeners:
@@ -78,10 +85,25 @@ class PrivateFeed:
         if faults.lasting(venue, "silent_private") is not None:
             return
         for rendered in self.render(event):
+            if isinstance(event, OrderChanged) and event.trade is not None:
+                self._told_fills.append(rendered)
             for _ in range(twice):
                 self.tell(rendered, to=lambda listener: listener.alive())
+
+    def end_all(self, event: Event | None) -> None:
+        """Every subscription ends, its session stays; `event` tells so."""
+        if event is not None:
+            self.tell(event)
+        self._listeners.clear()
 
     def _cut(self, params: Params) -> None:
         self._down_until_s = trio.current_time() + params["down_s"]
         for listener in self._listeners:
             listener.client.close(1001, "going away")
+
+
+async def wait_login(core: Core) -> None:
+    """What the fault slow_login makes a private login wait."""
+    slow = core.faults.strike(core.venue, "slow_login")
+    if slow is not None:
+        await trio.sleep(slow["seconds"])

@@ -81,14 +81,23 @@ class RestFace:
         except Refused as refused:
             response = _error_response(error_of(refused, self._refusals))
         core.trace.row(core.venue, "out", "reply", method=request.method, path=request.path, status=response.status)
-        headers = core.counters.headers(orders=route is not None and route.orders)
-        return Response(response.status, response.body, (*response.headers, *headers), response.content_type)
+        crowd, drip = (core.faults.lasting(core.venue, name) for name in ("inflated_weight", "drip_body"))
+        headers = core.counters.headers(
+            orders=route is not None and route.orders, others_share=0.0 if crowd is None else crowd["share"]
+        )
+        return Response(
+            response.status, response.body, (*response.headers, *headers), response.content_type,
+            drip_s=0.0 if drip is None else drip["every_s"],
+        )
 
     async def _serve(self, request: Request, route: Route | None) -> Any:
         core = self._core
         limited = core.faults.strike(core.venue, "rate_limit_429")
         if limited is not None:
             core.counters.limit_for(limited["retry_after"])
+        banned = core.faults.strike(core.venue, "ban_418")
+        if banned is not None:
+            core.counters.ban_for(banned["retry_after"])
         if route is None:
             core.counters.charge(1)
             raise self._no_such_path

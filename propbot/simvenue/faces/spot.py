@@ -18,7 +18,7 @@ from propbot.simvenue.faces.entry import OrderEntry
 from propbot.simvenue.faces.errors import ApiError
 from propbot.simvenue.faces.hub import Hub
 from propbot.simvenue.faces.market import ping
-from propbot.simvenue.faces.private import Event, PrivateFeed, PrivateListener
+from propbot.simvenue.faces.private import Event, PrivateFeed, PrivateListener, wait_login
 from propbot.simvenue.faces.rest import Call, RestFace, Security
 from propbot.simvenue.faces.spot_account import DEPTH_WEIGHT, SpotAccount, SpotMarket, day_weight
 from propbot.simvenue.faces.spot_orders import REFUSALS, SpotOrders, made_cancel_id, open_orders_weight
@@ -26,6 +26,7 @@ from propbot.simvenue.faces.spot_shapes import balances_event, order_event, part
 from propbot.simvenue.faces.streams import StreamRules, StreamSession
 from propbot.simvenue.faces.tape import Tapes
 from propbot.simvenue.faces.wsapi import WsApiSession, WsMethod
+from propbot.simvenue.faults import Params
 from propbot.simvenue.records import AccountMoved, EngineEvent, MarketFrame
 from propbot.simvenue.server import Request, Response
 
@@ -54,6 +55,7 @@ class _UserData:
     async def subscribe(self, call: Call) -> Any:
         if self._listener is not None:
             raise ApiError(400, -2035, "User Data Stream subscription already active.")
+        await wait_login(self.feed.core)
         number = next(self._numbers)
 
         def wrap(event: Event) -> Event:
@@ -90,6 +92,7 @@ class SpotFace:
             no_such_path=ApiError(404, None, "<html><body><h2>404 Not found</h2></body></html>"),
         )
         self._clients: dict[WsClient, None] = {}
+        core.faults.on(core.venue, "key_expired", self._end_subscriptions)
 
     async def answer(self, request: Request) -> Response:
         return await self._rest.answer(request)
@@ -101,6 +104,14 @@ class SpotFace:
     def cut_all(self) -> None:
         for client in tuple(self._clients):
             client.cut()
+
+    def kick_all(self) -> None:
+        for client in tuple(self._clients):
+            client.close(1008, "Too many requests")
+
+    def _end_subscriptions(self, params: Params) -> None:
+        ended = {"e": "eventStreamTerminated", "E": self._core.wall_ms()}
+        self._feed.end_all(ended if params["told"] else None)
 
     async def run(self) -> None:
         await trio.lowlevel.checkpoint()  # spot has no tasks of its own

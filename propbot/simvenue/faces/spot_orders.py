@@ -116,7 +116,11 @@ class SpotOrders:
             order_id=params.whole("orderId"),
             limit=params.limit(500, 1000),
         )
-        return [trade_shape(trade) for trade in trades if params.has_time(trade.ts_ms)]
+        return [
+            trade_shape(trade)
+            for trade in trades
+            if params.has_time(trade.ts_ms) and self.core.still_listed(trade.ts_ms)
+        ]
 
     async def order_limits(self, call: Call) -> Any:
         return self.core.counters.order_rows()

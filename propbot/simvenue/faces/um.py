@@ -118,6 +118,10 @@ class UmFace:
         for client in tuple(self._clients):
             client.cut()
 
+    def kick_all(self) -> None:
+        for client in tuple(self._clients):
+            client.close(1008, "Too many requests")
+
     async def run(self) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._keys.run)

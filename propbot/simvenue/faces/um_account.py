@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from propbot.domain.instruments import Instrument
 from propbot.domain.money import ZERO
@@ -91,7 +91,11 @@ class UmAccount:
 
     async def position_risk_v3(self, call: Call) -> Any:
         now_ms = self.core.wall_ms()
-        return [risk_v3_shape(view, now_ms) for view in self._asked_views(call) if view.shown_in_v3]
+        rows = [risk_v3_shape(view, now_ms) for view in self._asked_views(call) if view.shown_in_v3]
+        if self.core.faults.lasting(self.core.venue, "zero_positions") is not None:
+            zeros = [risk_v3_shape(evolve(view, qty=ZERO), now_ms) for view in self._asked_views(call)]
+            rows += [{**row, "positionSide": side} for row in zeros for side in ("BOTH", "LONG", "SHORT")]
+        return rows
 
     async def commission(self, call: Call) -> Any:
         symbol, fees = self.core.instrument(call.params.text("symbol")).symbol, self.core.engine.fees()
@@ -160,7 +164,9 @@ class UmAccount:
         chosen = [
             row
             for row in rows
-            if (kind is None or row["incomeType"] == kind) and call.params.has_time(row["time"])
+            if (kind is None or row["incomeType"] == kind)
+            and call.params.has_time(row["time"])
+            and self.core.still_listed(row["time"])
         ]
         return sorted(chosen, key=lambda row: row["time"])[-limit:]
 

@@ -135,7 +135,11 @@ class UmOrders:
             order_id=params.whole("orderId"),
             limit=params.limit(500, 1000),
         )
-        return [trade_shape(instrument, trade) for trade in trades if params.has_time(trade.ts_ms)]
+        return [
+            trade_shape(instrument, trade)
+            for trade in trades
+            if params.has_time(trade.ts_ms) and self.core.still_listed(trade.ts_ms)
+        ]
 
     async def cancel_all_after(self, call: Call) -> Any:
         symbol = self.core.instrument(call.params.text("symbol")).symbol

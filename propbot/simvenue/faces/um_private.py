@@ -12,9 +12,10 @@ from attrs import define, field
 from propbot.domain.money import ZERO, amount_text
 from propbot.simvenue.faces.core import Core
 from propbot.simvenue.faces.errors import ApiError
-from propbot.simvenue.faces.private import Event, PrivateFeed
+from propbot.simvenue.faces.private import Event, PrivateFeed, wait_login
 from propbot.simvenue.faces.rest import Call, Route, Security
 from propbot.simvenue.faces.um_shapes import order_event
+from propbot.simvenue.faults import Params
 from propbot.simvenue.records import AccountMoved, EngineEvent, OrderChanged
 
 LISTEN_KEY_S = 3600.0
@@ -30,6 +31,9 @@ class ListenKeys:
     _until_s: float = 0.0
     _changed: trio.Event = field(factory=trio.Event)
 
+    def __attrs_post_init__(self) -> None:
+        self.core.faults.on(self.core.venue, "key_expired", self._lose)
+
     def routes(self) -> Sequence[Route]:
         path = "/fapi/v1/listenKey"
         return (
@@ -39,6 +43,7 @@ class ListenKeys:
         )
 
     async def make(self, call: Call) -> Any:
+        await wait_login(self.core)
         if self._key is None:
             self._key = self.core.make_id(64)
         self._extend()
@@ -70,10 +75,13 @@ class ListenKeys:
         self._until_s = trio.current_time() + LISTEN_KEY_S
         self._changed.set()
 
-    def _expire(self) -> None:
+    def _lose(self, params: Params) -> None:
+        self._expire(told=params["told"])
+
+    def _expire(self, *, told: bool = True) -> None:
         key, self._key = self._key, None
         self._changed.set()
-        if key is not None:
+        if key is not None and told:
             self.feed.tell({"e": "listenKeyExpired", "E": self.core.wall_ms(), "listenKey": key})
 
 

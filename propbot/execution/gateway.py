@@ -54,6 +54,7 @@ class VenueGateway(VenueLine):
             last_check()
             crash.passage("first-byte:before")
             first_byte_mono_s = self.clock.mono_s()
+            self.note_sent(self.orders_sent)
 
         reply = await self.exchange(
             self.dialect.call_place(order, self.ts_ms()),
@@ -71,10 +72,15 @@ class VenueGateway(VenueLine):
             raise
 
     async def cancel(self, symbol: str, client_order_id: str, *, timeout_s: float = TIMEOUT_S) -> OrderReport:
+        def check() -> None:
+            self.refuse_while_paused()
+            self.note_sent(self.cancels_sent)
+
         return await self.ask_signed(
             lambda ts_ms: self.dialect.call_cancel(symbol, client_order_id, ts_ms),
             lambda reply: self.dialect.read_order(reply, symbol),
             timeout_s,
+            last_check=check,
         )
 
     async def query(self, symbol: str, client_order_id: str, *, timeout_s: float = TIMEOUT_S) -> OrderReport:

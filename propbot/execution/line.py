@@ -47,6 +47,8 @@ WARM_CONNECTIONS = 2
 WARM_EVERY_S = 10.0
 CLOCK_SAMPLES = 3
 RTT_SAMPLES = 1000
+COUNTED_S = 60.0
+"""How far back sent orders and cancels are counted."""
 PAUSE_S = {429: 60.0, 418: 120.0}
 """Where the venue names no Retry-After: its weight window, and its shortest ban."""
 
@@ -71,6 +73,9 @@ class VenueLine:
     rate_limits: tuple[RateLimit, ...] = field(default=(), init=False)
     order_rtt_ms: deque[float] = field(factory=lambda: deque(maxlen=RTT_SAMPLES), init=False)
     """Round trips of orders, first byte to answer, newest last."""
+    orders_sent: deque[float] = field(factory=deque, init=False)
+    """When each new order's first byte left, of the last minute; monotonic seconds."""
+    cancels_sent: deque[float] = field(factory=deque, init=False)
     last_answer_mono_s: float | None = field(default=None, init=False)
     last_error: str = field(default="", init=False)
     clock_doubted: trio.Event = field(factory=trio.Event, init=False)
@@ -128,18 +133,41 @@ class VenueLine:
             with trio.move_on_after(WARM_EVERY_S - 1.0):
                 await self.clock_doubted.wait()
 
+    # --- what left in the last minute, whatever became of it
+
+    def orders_last_minute(self) -> int:
+        return self._last_minute(self.orders_sent)
+
+    def cancels_last_minute(self) -> int:
+        return self._last_minute(self.cancels_sent)
+
+    def note_sent(self, sent: deque[float]) -> None:
+        """Right before the first byte of what `sent` counts."""
+        self._last_minute(sent)
+        sent.append(self.clock.mono_s())
+
+    def _last_minute(self, sent: deque[float]) -> int:
+        before_mono_s = self.clock.mono_s() - COUNTED_S
+        while sent and sent[0] <= before_mono_s:
+            sent.popleft()
+        return len(sent)
+
     # --- one call
 
-    async def ask_signed(self, build: Build, read: Read[T], timeout_s: float) -> T:
+    async def ask_signed(
+        self, build: Build, read: Read[T], timeout_s: float, *, last_check: Callable[[], None] | None = None
+    ) -> T:
         """A question may be asked again with a better clock; the second refusal comes out."""
         try:
-            return await self.ask_once(build(self.ts_ms()), read, timeout_s)
+            return await self.ask_once(build(self.ts_ms()), read, timeout_s, last_check=last_check)
         except ClockRefused:
             await self.measure_clock(timeout_s=timeout_s)
-        return await self.ask_once(build(self.ts_ms()), read, timeout_s)
+        return await self.ask_once(build(self.ts_ms()), read, timeout_s, last_check=last_check)
 
-    async def ask_once(self, call: HttpCall, read: Read[T], timeout_s: float) -> T:
-        reply = await self.exchange(call, timeout_s)
+    async def ask_once(
+        self, call: HttpCall, read: Read[T], timeout_s: float, *, last_check: Callable[[], None] | None = None
+    ) -> T:
+        reply = await self.exchange(call, timeout_s, last_check=last_check)
         try:
             return self.read(read, reply)
         except OutcomeUnknown as error:  # of a question: it may be asked again

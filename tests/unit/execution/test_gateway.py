@@ -285,6 +285,25 @@ async def test_a_crash_at_a_point_comes_at_that_point(venue: Venue, gateway: Ven
     assert len(venue.asked) == 2
 
 
+async def test_orders_and_cancels_that_left_are_counted_for_a_minute_whatever_became_of_them(
+    venue: Venue, gateway: VenueGateway, autojump_clock: trio.testing.MockClock
+) -> None:
+    venue.will(UM_ORDER, Answer(FILLED), error(400, -2019, "Margin is insufficient."), error(400, -2011, "Unknown"))
+    await place(gateway)
+    with pytest.raises(LookupError):
+        await gateway.place(ORDER, Checks(LookupError("gate")), CrashPoints())
+    await trio.sleep(30)
+    with pytest.raises(VenueRefused):
+        await place(gateway)
+    with pytest.raises(OrderNotFound):
+        await gateway.cancel("BTCUSDT", "pb1")
+    assert (gateway.orders_last_minute(), gateway.cancels_last_minute()) == (2, 1)
+    await trio.sleep(31)
+    assert (gateway.orders_last_minute(), gateway.cancels_last_minute()) == (1, 1)
+    await trio.sleep(31)
+    assert (gateway.orders_last_minute(), gateway.cancels_last_minute()) == (0, 0)
+
+
 # --- questions
 
 

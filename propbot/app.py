@@ -38,6 +38,7 @@ from propbot.domain.errors import AccessRefused, LedgerError, VenueError
 from propbot.domain.instruments import Kind, VenueId
 from propbot.domain.mode import Mode, Profile
 from propbot.domain.money import amount_text
+from propbot.execution.budget import Shares
 from propbot.execution.first_contact import meet_venue
 from propbot.execution.gateway import VenueGateway, open_gateway
 from propbot.execution.winddown import describe_half_done
@@ -125,7 +126,10 @@ async def _open_service(config: ServiceConfig, seams: Seams) -> AsyncIterator[Se
         gateways: dict[VenueId, VenueGateway] = {}
         for venue, each in config.venues.items():
             gateways[venue] = await stack.enter_async_context(
-                open_gateway(seams.network, each.endpoints, each.dialect, seams.clock)
+                open_gateway(
+                    seams.network, each.endpoints, each.dialect, seams.clock,
+                    Shares(settings.guarding.rate_pace_share, settings.guarding.rate_trip_share),
+                )
             )
         stored = keeper.stored
         start = choose_start(

@@ -17,14 +17,17 @@ from propbot.domain.dialect import Dialect, HttpCall, HttpReply
 from propbot.domain.errors import ClockRefused, ProtocolViolation
 from propbot.domain.instruments import Endpoints, Fees, FundingOutlook, Instrument
 from propbot.domain.market import DepthSnapshot
-from propbot.domain.orders import Balance, Fill, Funding, OrderReport, OrderRequest, VenuePosition
+from propbot.domain.orders import Balance, Fill, Funding, OrderReport, OrderRequest, Purpose, VenuePosition
+from propbot.execution.budget import RateBudget, Shares, Urgency
 from propbot.execution.line import TIMEOUT_S, VenueLine
+from propbot.execution.pace import VenuePace
 from propbot.kit.crash import CrashPoints
 from propbot.kit.http1 import open_http_client
 from propbot.kit.net import Network
 
 CONNECTIONS_MAX = 6
 TRADES_PAGE = 1000
+URGENT_PURPOSES = (Purpose.HEDGE, Purpose.UNWIND)
 
 
 @define(eq=False)
@@ -44,21 +47,22 @@ class VenueGateway(VenueLine):
         """The venue's answer to a new order.
 
         `last_check` runs right before the first byte; what it raises comes out of here, and nothing has left. It has
-        not run when ConnectFailed comes, nor when RateLimited comes from a pause of ours.
+        not run when ConnectFailed comes, nor when RateLimited comes from a pause or the rate budget of ours: what
+        opens or closes keeps to the pace share, a hedge or an unwind may use the reserve.
         """
         first_byte_mono_s = 0.0
 
         def check() -> None:
             nonlocal first_byte_mono_s
-            self.refuse_while_paused()  # a 429 may have come while this call waited for a connection
             last_check()
             crash.passage("first-byte:before")
             first_byte_mono_s = self.clock.mono_s()
-            self.note_sent(self.orders_sent)
+            self.pace.note_sent(self.pace.orders_sent)
 
         reply = await self.exchange(
             self.dialect.call_place(order, self.ts_ms()),
             timeout_s,
+            urgency=Urgency.RESERVE if order.purpose in URGENT_PURPOSES else Urgency.NORMAL,
             last_check=check,
             after_send=lambda: crash.passage("first-byte:after"),
         )
@@ -72,15 +76,12 @@ class VenueGateway(VenueLine):
             raise
 
     async def cancel(self, symbol: str, client_order_id: str, *, timeout_s: float = TIMEOUT_S) -> OrderReport:
-        def check() -> None:
-            self.refuse_while_paused()
-            self.note_sent(self.cancels_sent)
-
         return await self.ask_signed(
             lambda ts_ms: self.dialect.call_cancel(symbol, client_order_id, ts_ms),
             lambda reply: self.dialect.read_order(reply, symbol),
             timeout_s,
-            last_check=check,
+            urgency=Urgency.CANCEL,
+            last_check=lambda: self.pace.note_sent(self.pace.cancels_sent),
         )
 
     async def query(self, symbol: str, client_order_id: str, *, timeout_s: float = TIMEOUT_S) -> OrderReport:
@@ -89,11 +90,16 @@ class VenueGateway(VenueLine):
             lambda ts_ms: self.dialect.call_query(symbol, client_order_id, ts_ms),
             lambda reply: self.dialect.read_order(reply, symbol),
             timeout_s,
+            urgency=Urgency.RESERVE,
         )
 
     async def open_orders(self, symbol: str, *, timeout_s: float = TIMEOUT_S) -> Sequence[OrderReport]:
+        """Out of the reserve: a cancel begins and ends with it."""
         return await self.ask_signed(
-            lambda ts_ms: self.dialect.call_open_orders(symbol, ts_ms), self.dialect.read_open_orders, timeout_s
+            lambda ts_ms: self.dialect.call_open_orders(symbol, ts_ms),
+            self.dialect.read_open_orders,
+            timeout_s,
+            urgency=Urgency.RESERVE,
         )
 
     # --- account
@@ -180,6 +186,7 @@ class VenueGateway(VenueLine):
         def read(reply: HttpReply) -> Instrument:
             instrument = self.dialect.read_instrument(reply, symbol)
             self.rate_limits = tuple(self.dialect.read_rate_limits(reply))
+            self.pace.budget.set_limits(self.rate_limits)
             return instrument
 
         return await self.ask_once(self.dialect.call_instrument(symbol), read, timeout_s)
@@ -190,15 +197,16 @@ class VenueGateway(VenueLine):
         )
 
     async def ask(self, call: HttpCall, *, timeout_s: float = TIMEOUT_S) -> HttpReply:
-        """A reply of whatever status: for the private stream's own calls."""
+        """A reply of whatever status: for the private stream's own calls, out of the reserve."""
         assert not call.is_order, "orders go through place"
-        return await self.exchange(call, timeout_s)
+        return await self.exchange(call, timeout_s, urgency=Urgency.RESERVE)
 
 
 @asynccontextmanager
 async def open_gateway(
-    network: Network, endpoints: Endpoints, dialect: Dialect, clock: Clock
+    network: Network, endpoints: Endpoints, dialect: Dialect, clock: Clock, shares: Shares | None = None
 ) -> AsyncIterator[VenueGateway]:
-    """A gateway to the venue at `endpoints`; opens nothing before the first call."""
+    """A gateway to the venue at `endpoints`; opens nothing before the first call. `shares` of the venue's limits."""
     async with open_http_client(network, endpoints.rest, connections_max=CONNECTIONS_MAX) as client:
-        yield VenueGateway(dialect.venue, dialect, client, clock)
+        pace = VenuePace(dialect.venue, clock, RateBudget(shares or Shares()))
+        yield VenueGateway(dialect.venue, dialect, client, clock, pace)

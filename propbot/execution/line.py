@@ -9,9 +9,10 @@ One law of errors:
 | 5xx and "unknown", as the dialect reads | OutcomeUnknown                     | VenueRetry                      |
 | our timestamp was refused               | ClockRefused; measured beside it   | measured again, asked once more |
 | 429, 418                                | RateLimited, Banned                | RateLimited, Banned             |
+| our rate budget has no room             | RateLimited, at once               | waits; then VenueRetry          |
 
-After a 429 or 418 not a byte more leaves before Retry-After is over, cancels included: more would prolong a ban.
-Nothing else is asked twice in here, and an order never is.
+After a 429 or 418 not a byte more leaves before Retry-After is over, and short of that the rate budget paces: see
+`pace`. Nothing else is asked twice in here, and an order never is.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ from propbot.domain.errors import (
     VenueRetry,
 )
 from propbot.domain.instruments import VenueId
+from propbot.execution.budget import Urgency
+from propbot.execution.pace import PAUSE_S, VenuePace
 from propbot.kit.http1 import AnswerLost, HttpClient, NotSent
 
 T = TypeVar("T")
@@ -47,36 +50,29 @@ WARM_CONNECTIONS = 2
 WARM_EVERY_S = 10.0
 CLOCK_SAMPLES = 3
 RTT_SAMPLES = 1000
-COUNTED_S = 60.0
-"""How far back sent orders and cancels are counted."""
-PAUSE_S = {429: 60.0, 418: 120.0}
-"""Where the venue names no Retry-After: its weight window, and its shortest ban."""
 
 
 @define(eq=False)
 class VenueLine:
-    """Clock, pauses, errors and counts of one venue. Counters and samples are for status and guards."""
+    """Clock, errors and counts of one venue. Counters and samples are for status and guards."""
 
     venue: VenueId
     dialect: Dialect
     """May be replaced by one with other keys; calls under way keep the old."""
     client: HttpClient
     clock: Clock
+    pace: VenuePace
     offset_ms: float | None = field(default=None, init=False)
     """Venue's wall clock minus ours; None before the first measurement."""
     clock_measured_mono_s: float | None = field(default=None, init=False)
-    paused_until_mono_s: float = field(default=0.0, init=False)
-    pause_status: int = field(default=0, init=False)
-    """429 or 418, whatever paused us last."""
     usage: dict[str, int] = field(factory=dict, init=False)
     """What the venue counts against us, each window as last told."""
     rate_limits: tuple[RateLimit, ...] = field(default=(), init=False)
     order_rtt_ms: deque[float] = field(factory=lambda: deque(maxlen=RTT_SAMPLES), init=False)
     """Round trips of orders, first byte to answer, newest last."""
-    orders_sent: deque[float] = field(factory=deque, init=False)
-    """When each new order's first byte left, of the last minute; monotonic seconds."""
-    cancels_sent: deque[float] = field(factory=deque, init=False)
     last_answer_mono_s: float | None = field(default=None, init=False)
+    lost_since_mono_s: float | None = field(default=None, init=False)
+    """When a call first found no way there or no answer back, and none was answered since; None while they are."""
     last_error: str = field(default="", init=False)
     clock_doubted: trio.Event = field(factory=trio.Event, init=False)
 
@@ -90,7 +86,7 @@ class VenueLine:
     @property
     def paused_s(self) -> float:
         """How long the venue still wants to be left alone."""
-        return max(self.paused_until_mono_s - self.clock.mono_s(), 0.0)
+        return self.pace.paused_s
 
     def ts_ms(self) -> int:
         """The venue's wall clock now, as well as it is known."""
@@ -109,7 +105,10 @@ class VenueLine:
         for _ in range(CLOCK_SAMPLES):
             sent_mono_s, sent_ms = self.clock.mono_s(), self._wall_ms()
             call = self.dialect.call_server_time()
-            server_ms = await self.ask_once(call, self.dialect.read_server_time_ms, timeout_s)
+            # out of the reserve: orders need the clock, and its answer tells when the venue counts less again
+            server_ms = await self.ask_once(
+                call, self.dialect.read_server_time_ms, timeout_s, urgency=Urgency.RESERVE
+            )
             rtt_ms = (self.clock.mono_s() - sent_mono_s) * 1000
             sample = (rtt_ms, server_ms - (sent_ms + rtt_ms / 2))
             best = sample if best is None else min(best, sample)
@@ -136,38 +135,47 @@ class VenueLine:
     # --- what left in the last minute, whatever became of it
 
     def orders_last_minute(self) -> int:
-        return self._last_minute(self.orders_sent)
+        return self.pace.last_minute(self.pace.orders_sent)
 
     def cancels_last_minute(self) -> int:
-        return self._last_minute(self.cancels_sent)
-
-    def note_sent(self, sent: deque[float]) -> None:
-        """Right before the first byte of what `sent` counts."""
-        self._last_minute(sent)
-        sent.append(self.clock.mono_s())
-
-    def _last_minute(self, sent: deque[float]) -> int:
-        before_mono_s = self.clock.mono_s() - COUNTED_S
-        while sent and sent[0] <= before_mono_s:
-            sent.popleft()
-        return len(sent)
+        return self.pace.last_minute(self.pace.cancels_sent)
 
     # --- one call
 
     async def ask_signed(
-        self, build: Build, read: Read[T], timeout_s: float, *, last_check: Callable[[], None] | None = None
+        self,
+        build: Build,
+        read: Read[T],
+        timeout_s: float,
+        *,
+        urgency: Urgency = Urgency.NORMAL,
+        last_check: Callable[[], None] | None = None,
     ) -> T:
         """A question may be asked again with a better clock; the second refusal comes out."""
+
+        async def ask() -> T:
+            call = build(self.ts_ms())
+            if await self.pace.wait_room(call, urgency, timeout_s):
+                call = build(self.ts_ms())  # its timestamp is old by now
+            return await self.ask_once(call, read, timeout_s, urgency=urgency, last_check=last_check)
+
         try:
-            return await self.ask_once(build(self.ts_ms()), read, timeout_s, last_check=last_check)
+            return await ask()
         except ClockRefused:
             await self.measure_clock(timeout_s=timeout_s)
-        return await self.ask_once(build(self.ts_ms()), read, timeout_s, last_check=last_check)
+        return await ask()
 
     async def ask_once(
-        self, call: HttpCall, read: Read[T], timeout_s: float, *, last_check: Callable[[], None] | None = None
+        self,
+        call: HttpCall,
+        read: Read[T],
+        timeout_s: float,
+        *,
+        urgency: Urgency = Urgency.NORMAL,
+        last_check: Callable[[], None] | None = None,
     ) -> T:
-        reply = await self.exchange(call, timeout_s, last_check=last_check)
+        await self.pace.wait_room(call, urgency, timeout_s)
+        reply = await self.exchange(call, timeout_s, urgency=urgency, last_check=last_check)
         try:
             return self.read(read, reply)
         except OutcomeUnknown as error:  # of a question: it may be asked again
@@ -180,26 +188,50 @@ class VenueLine:
         call: HttpCall,
         timeout_s: float,
         *,
+        urgency: Urgency,
         last_check: Callable[[], None] | None = None,
         after_send: Callable[[], None] | None = None,
     ) -> HttpReply:
-        self.refuse_while_paused()
+        """One call and its reply, counted. RateLimited, and no byte left, while the budget has no room for it."""
+        pace = self.pace
+        pace.refuse_while_paused()
+        pace.refuse_without_room(call, urgency)
+        # no checkpoint since the budget said yes: two tasks can't take the same room
+        charge, left, told = pace.budget.let_go(call), False, {}
+
+        def check() -> None:
+            nonlocal left
+            pace.refuse_while_paused()  # a 429 may have come while this call waited for a connection
+            if last_check is not None:
+                last_check()
+            left = True
+
         try:
-            reply = await self.client.request(
-                call, timeout_s=timeout_s, last_check=last_check or self.refuse_while_paused, after_send=after_send
-            )
+            reply = await self.client.request(call, timeout_s=timeout_s, last_check=check, after_send=after_send)
+            told = dict(self.dialect.read_usage(reply.headers).counts)
         except NotSent as error:
-            self.last_error = str(error)
+            self._note_lost(str(error))
             raise ConnectFailed(self.venue, str(error)) from error
         except AnswerLost as error:
-            self.last_error = str(error)
+            self._note_lost(str(error))
             kind = OutcomeUnknown if call.is_order else VenueRetry
             raise kind(self.venue, str(error)) from error
+        finally:
+            if left:
+                pace.budget.answered(charge, told, self.clock.mono_s())
+            else:
+                pace.budget.give_back(charge)
         self.last_answer_mono_s = self.clock.mono_s()
-        self.usage.update(self.dialect.read_usage(reply.headers).counts)
+        self.lost_since_mono_s = None
+        self.usage.update(told)
         if reply.status in PAUSE_S:
             self._pause(reply.status, _retry_after_s(reply.headers, PAUSE_S[reply.status]))
         return reply
+
+    def _note_lost(self, story: str) -> None:
+        self.last_error = story
+        if self.lost_since_mono_s is None:
+            self.lost_since_mono_s = self.clock.mono_s()
 
     def read(self, read: Read[T], reply: HttpReply) -> T:
         try:
@@ -212,23 +244,8 @@ class VenueLine:
             raise
 
     def _pause(self, status: int, for_s: float) -> None:
-        until_mono_s = self.clock.mono_s() + for_s
-        if until_mono_s > self.paused_until_mono_s:
-            self.paused_until_mono_s = until_mono_s
-            self.pause_status = status
+        if self.pace.pause(status, for_s):
             self.last_error = f"{self.venue}: HTTP {status}, paused for {for_s:g} s"
-
-    def refuse_while_paused(self) -> None:
-        left_s = self.paused_s
-        if left_s > 0:
-            kind = Banned if self.pause_status == 418 else RateLimited
-            raise kind(
-                self.venue,
-                f"not asked: paused for {left_s:.1f} s more after HTTP {self.pause_status}",
-                retry_after_s=left_s,
-                code=None,
-                http_status=self.pause_status,
-            )
 
 
 def _retry_after_s(headers: Mapping[str, str], default_s: float) -> float:

@@ -41,6 +41,7 @@ from propbot.domain.money import amount_text
 from propbot.execution.budget import Shares
 from propbot.execution.first_contact import meet_venue
 from propbot.execution.gateway import VenueGateway, open_gateway
+from propbot.execution.pause_memory import remember_pauses
 from propbot.execution.winddown import describe_half_done
 from propbot.feeds.private import PrivateFeed
 from propbot.feeds.public import PublicFeed
@@ -146,6 +147,8 @@ async def _open_service(config: ServiceConfig, seams: Seams) -> AsyncIterator[Se
         await _load_ledger(service)
         if keeper.problem is not None:
             service.trip(keeper.problem, "guard:state")
+        for line in remember_pauses(gateways, service.counters):  # before the first byte to any venue
+            service.journal.say("WARN", "rate_limit", line)
         yield service
 
 
@@ -250,7 +253,12 @@ async def _run_private(service: Service, venue: VenueId) -> None:
         on_problem=partial(service.on_problem, venue), open_websocket=service.seams.open_websocket,
         health=service.links[venue].private,
     )
-    await run_restarting(f"private:{venue}", feed.run_session, backoff=_backoff(service), on_failure=_failed(service))
+
+    async def session(backoff: Backoff) -> None:
+        await gateway.pace.wait_unpaused()  # the first request of a private session counts against us, on spot too
+        await feed.run_session(backoff)
+
+    await run_restarting(f"private:{venue}", session, backoff=_backoff(service), on_failure=_failed(service))
 
 
 async def _run_gateway(service: Service, venue: VenueId) -> None:

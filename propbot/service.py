@@ -37,6 +37,7 @@ from propbot.execution.simulation import SimulatedExecutor
 from propbot.execution.winddown import WindDown
 from propbot.feeds.session import FeedHealth
 from propbot.guards.ledger import LedgerSeen
+from propbot.guards.rate_limit import RateSeen, RateWindow
 from propbot.guards.recon import ReconSeen
 from propbot.guards.watch import Finding, Watch
 from propbot.kit.crash import CrashPoints
@@ -213,6 +214,9 @@ class Service:
         pause_s = self.gateways[venue].paused_s
         if pause_s > 0:
             return f"{venue}: paused by the venue for {pause_s:.1f} s more"
+        no_room = self.gateways[venue].pace.no_room_for_orders()
+        if no_room is not None:
+            return f"{venue}: {no_room}"
         return self._unreconciled(venue)
 
     def _unreconciled(self, venue: VenueId) -> str | None:
@@ -251,6 +255,16 @@ class Service:
                 age_s, last.foreign_orders,
             )
         return seen
+
+    def rates_seen(self) -> Mapping[str, RateSeen]:
+        paces = {venue: gateway.pace for venue, gateway in self.gateways.items()}
+        return {
+            venue: RateSeen(
+                tuple(RateWindow(use.key, use.used, use.limit) for use in pace.uses()), pace.paused_s,
+                pace.pause_status, pace.paused_until_wall_ns,
+            )
+            for venue, pace in paces.items()
+        }
 
     def ledger_seen(self) -> LedgerSeen:
         health = self.ledger.health

@@ -6,6 +6,7 @@ from propbot.guards.clock_skew import ClockSkewGuard
 from propbot.guards.feed_stale import FeedStaleGuard
 from propbot.guards.hedge import HedgeGuard
 from propbot.guards.ledger import LedgerGuard
+from propbot.guards.rate_limit import RateLimitGuard
 from propbot.guards.recon import ReconGuard
 from propbot.guards.watch import Guard, Watch
 from propbot.service import Service
@@ -28,5 +29,6 @@ def join_guards(service: Service) -> None:
             lambda: {venue: gateway.offset_ms for venue, gateway in service.gateways.items()}, mono_s,
             guarding.clock_skew_warn_s * 1000, guarding.clock_skew_trip_s * 1000,
         ),
+        RateLimitGuard(service.rates_seen, guarding.rate_pace_share, guarding.rate_trip_share),
     )
     service.watches = {guard.id: Watch(guard, service.trip, service.report_guard) for guard in guards}

@@ -68,6 +68,13 @@ class VenuePace:
         left_s = (until_wall_ns - self.clock.wall_ns()) / 1e9
         return status in PAUSE_S and 0 < left_s <= PAUSE_S_MAX and self.pause(status, left_s)
 
+    async def wait_unpaused(self) -> None:
+        """Returns once the venue may be asked again; a pause may be prolonged meanwhile."""
+        left_s = self.paused_s
+        while left_s > 0:
+            await trio.sleep(left_s)
+            left_s = self.paused_s
+
     def refuse_while_paused(self) -> None:
         left_s = self.paused_s
         if left_s > 0:

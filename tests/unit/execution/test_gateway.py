@@ -10,8 +10,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import trio
-from attrs import define, field
+from attrs import define, evolve, field
 
+from propbot.domain.dialect import HttpCall, RateLimit
 from propbot.domain.errors import (
     AccessRefused,
     AlreadyThere,
@@ -362,6 +363,8 @@ async def test_the_instrument_brings_the_rate_limits(venue: Venue, gateway: Venu
     instrument = await gateway.instrument("BTCUSDT")
     assert instrument.tick_size == Decimal("0.10")
     assert [(limit.key, limit.limit) for limit in gateway.rate_limits] == [("weight_1m", 2400)]
+    await gateway.measure_clock()
+    assert [(use.key, use.used, use.limit) for use in gateway.pace.uses()] == [("weight_1m", 3, 2400)]
 
 
 def trade(trade_id: int) -> dict[str, Any]:
@@ -537,3 +540,106 @@ async def test_a_raw_ask_pauses_too_with_a_default_where_no_time_is_named(
     assert gateway.paused_s == pytest.approx(120)
     with pytest.raises(Banned):
         await gateway.ask(call)
+
+
+# --- the rate budget
+
+
+LIMITS = (RateLimit("weight_1m", 100, 60.0), RateLimit("orders_10s", 5, 10.0))
+HEDGE = evolve(ORDER, purpose=Purpose.HEDGE)
+
+
+def use_up(gateway: VenueGateway, weight: int) -> None:
+    """As if so much had been asked and answered just now."""
+    budget = gateway.pace.budget
+    budget.set_limits(LIMITS)
+    budget.answered(budget.let_go(HttpCall("GET", "/", weight=weight)), {}, gateway.clock.mono_s())
+
+
+async def test_reading_waits_for_room_in_the_pace_share_and_is_stamped_when_it_leaves(
+    venue: Venue, gateway: VenueGateway, autojump_clock: trio.testing.MockClock
+) -> None:
+    venue.will("/fapi/v3/balance", Answer([]))
+    use_up(gateway, 78)
+    await trio.sleep(58)
+    await gateway.balances()
+    assert trio.current_time() == pytest.approx(60.1, abs=0.1)
+    (asked,) = venue.asked
+    assert int(asked.query["timestamp"]) >= EPOCH_MS + 2000  # the wall clock began at the first look, at 58 s
+
+
+async def test_reading_that_would_wait_past_its_deadline_is_refused_at_once_and_names_the_window(
+    venue: Venue, gateway: VenueGateway, autojump_clock: trio.testing.MockClock
+) -> None:
+    use_up(gateway, 80)
+    with pytest.raises(VenueRetry, match="weight_1m 80 of 100") as caught:
+        await gateway.balances()
+    assert trio.current_time() == 0
+    assert caught.value.retry_after_s == pytest.approx(60.1)
+    assert venue.asked == []
+
+
+async def test_above_the_pace_share_orders_are_refused_before_any_byte_while_hedges_queries_and_cancels_go_out(
+    venue: Venue, gateway: VenueGateway, autojump_clock: trio.testing.MockClock
+) -> None:
+    venue.will(UM_ORDER, Answer(FILLED))
+    use_up(gateway, 0)
+    for _ in range(4):
+        await place(gateway)
+    checks = Checks()
+    with pytest.raises(RateLimited, match="orders_10s 4 of 5"):
+        await place(gateway, checks)
+    assert (checks.count, len(venue.asked), gateway.paused_s) == (0, 4, 0)
+    assert gateway.pace.no_room_for_orders() is not None
+    with pytest.raises(RateLimited):  # 5 of 5 would be more than 95 %
+        await gateway.place(HEDGE, checks, CrashPoints())
+    await trio.sleep(11)
+    use_up(gateway, 90)
+    await gateway.place(HEDGE, checks, CrashPoints())
+    await gateway.query("BTCUSDT", "pb1")
+    use_up(gateway, 9)
+    with pytest.raises(VenueRetry, match="no room"):
+        await gateway.query("BTCUSDT", "pb1")
+    assert [asked.method for asked in venue.asked[4:]] == ["POST", "GET"]
+
+
+async def test_a_cancel_may_use_all_of_the_limit_and_not_more(
+    venue: Venue, gateway: VenueGateway, autojump_clock: trio.testing.MockClock
+) -> None:
+    venue.will(UM_ORDER, Answer(FILLED | {"status": "CANCELED"}))
+    use_up(gateway, 99)
+    await gateway.cancel("BTCUSDT", "pb1")
+    with pytest.raises(VenueRetry, match="no room"):
+        await gateway.cancel("BTCUSDT", "pb1")
+    assert len(venue.asked) == 1
+
+
+async def test_an_order_that_the_gate_stops_gives_its_room_back(venue: Venue, gateway: VenueGateway) -> None:
+    use_up(gateway, 0)
+    for _ in range(10):
+        with pytest.raises(LookupError):
+            await place(gateway, Checks(LookupError("gate")))
+    assert [use.used for use in gateway.pace.uses()] == [0, 0]
+
+
+async def test_a_cancelled_order_still_counts_once_its_first_byte_left(
+    venue: Venue, gateway: VenueGateway, autojump_clock: trio.testing.MockClock
+) -> None:
+    venue.will(UM_ORDER, Answer(FILLED, delay_s=1))
+    use_up(gateway, 0)
+    with trio.move_on_after(0.5):
+        await place(gateway)
+    assert [use.used for use in gateway.pace.uses()] == [0, 1]
+
+
+async def test_how_long_a_venue_has_not_been_reached_is_known_until_it_answers(
+    venue: Venue, gateway: VenueGateway, autojump_clock: trio.testing.MockClock
+) -> None:
+    venue.will("/fapi/v3/balance", Answer([], cut=True), Answer([], cut=True), Answer([]))
+    for _ in range(2):
+        with pytest.raises(VenueRetry):
+            await gateway.balances()
+        await trio.sleep(1)
+    assert gateway.lost_since_mono_s == pytest.approx(trio.current_time() - 2, abs=0.1)
+    await gateway.balances()
+    assert gateway.lost_since_mono_s is None

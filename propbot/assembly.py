@@ -7,6 +7,7 @@ nothing else, the executor asks for the gate's state and can't change it.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 import trio
 
@@ -89,9 +90,10 @@ def _join_execution(service: Service) -> None:
     )
     service.executor = Executor(
         service.gateways, service.ledger, service.blotter, service.market, service.modes.gate_state,
-        service.on_access_refused, rules, ids, seams.clock, seams.trace, seams.crash,
-        service.free_balances,
+        service.on_access_refused, rules, ids, seams.clock, seams.trace, seams.crash, service.free_balances,
+        service.order_rate_refusal,
     )
+    service.executor.tally.on_rejection = partial(service.look_now, "runaway_breaker")
     accounts = {
         venue: PositionAccount(venue, account.symbol, account.kind, account.base, account.quote)
         for venue, account in service.blotter.accounts.items()
@@ -126,13 +128,13 @@ def _join_pipeline(service: Service) -> None:
     )
     limits = Limits(
         trading.order_notional_usdt, risk.max_position_usdt_of(trading.pair), risk.max_total_notional_usdt,
-        risk.max_open_orders,
+        risk.max_open_orders, service.config.settings.guarding.orders_per_min_max,
     )
     service.pipeline = Pipeline(
         service.pair, service.venues, service.market, service.basis, rules, limits, service.executor,
         service.simulator, service.modes.gate_state, service.unusable, service.free_balances, service.on_stuck,
         service.on_drained, service.on_failed_pairs,
-        service.seams.clock, service.executor.ids, service.seams.trace,
+        service.seams.clock, service.executor.ids, service.seams.trace, service.orders_last_minute,
     )
 
 

@@ -116,6 +116,8 @@ class Pipeline:
     clock: Clock
     ids: Ids
     trace: Trace
+    orders_last_minute: Callable[[], int] = lambda: 0
+    """What left, over all venues."""
     why_not: str = "starting"
     refusals: tuple[Refused, ...] = ()
     decisions: int = 0
@@ -502,5 +504,5 @@ class Pipeline:
         marks = {venue: mark for venue in self.venues if (mark := self.market.mark(venue)) is not None}
         return Holdings(
             {venue: self.blotter.position(venue) for venue in self.venues},
-            self.balances(self.simulating), marks, len(self.blotter.in_flight()),
+            self.balances(self.simulating), marks, len(self.blotter.in_flight()), self.orders_last_minute(),
         )

@@ -24,7 +24,15 @@ from propbot.domain.events import Detail
 from propbot.domain.instruments import Endpoints, Fees, Instrument, Kind, VenueId
 from propbot.domain.mode import CancelResult
 from propbot.domain.money import ZERO, amount_text
-from propbot.domain.orders import AccountChanged, Fill, Funding, OrderReport, PrivateEvent
+from propbot.domain.orders import (
+    AccountChanged,
+    Fill,
+    Funding,
+    OrderReport,
+    OrderRequest,
+    PrivateEvent,
+    Purpose,
+)
 from propbot.domain.status import Health, Metric
 from propbot.execution.blotter import Blotter
 from propbot.execution.bookkeeper import Bookkeeper
@@ -39,6 +47,7 @@ from propbot.feeds.session import FeedHealth
 from propbot.guards.ledger import LedgerSeen
 from propbot.guards.rate_limit import RateSeen, RateWindow
 from propbot.guards.recon import ReconSeen
+from propbot.guards.runaway_breaker import EqualRejections, RunawayBreaker
 from propbot.guards.watch import Finding, Watch
 from propbot.kit.crash import CrashPoints
 from propbot.kit.disk import OpenSqlite, ReplaceFile, replace_file
@@ -160,6 +169,8 @@ class Service:
     winddown: WindDown = field(init=False)
     pipeline: Pipeline = field(init=False)
     watches: dict[str, Watch] = field(factory=dict, init=False)
+    breaker: RunawayBreaker = field(init=False)
+    """The one guard that is also asked: before each order."""
     keeper: StateKeeper = field(init=False)
     counters: Counters = field(factory=Counters, init=False)
     drain_asked: DrainAsked | None = field(default=None, init=False)
@@ -266,6 +277,16 @@ class Service:
             for venue, pace in paces.items()
         }
 
+    def orders_last_minute(self) -> int:
+        return sum(gateway.orders_last_minute() for gateway in self.gateways.values())
+
+    def cancels_last_minute(self) -> int:
+        return sum(gateway.cancels_last_minute() for gateway in self.gateways.values())
+
+    def rejections_seen(self) -> Mapping[str, EqualRejections]:
+        runs = self.executor.tally.rejections
+        return {venue: EqualRejections(run.what, run.count, run.last_mono_s) for venue, run in runs.items()}
+
     def ledger_seen(self) -> LedgerSeen:
         health = self.ledger.health
         last_ms = None if health.last_write_s is None else health.last_write_s * 1000
@@ -288,6 +309,20 @@ class Service:
         self.winddown.done = trio.Event()
 
     # --- what happens: callbacks, all synchronous
+
+    def look_now(self, guard_id: str) -> None:
+        """Something happened that this guard must not learn at its next look only."""
+        watch = self.watches.get(guard_id)
+        if watch is not None:
+            watch.look()
+
+    def order_rate_refusal(self, order: OrderRequest, legs_unsent: int) -> str | None:
+        """The breaker, at the last byte: what it refuses is a HOLD before the other leg can ask."""
+        reduces = order.purpose in (Purpose.HEDGE, Purpose.UNWIND)
+        refusal = self.breaker.order_refusal(legs_unsent, reduces_imbalance=reduces)
+        if refusal is not None:
+            self.look_now(self.breaker.id)
+        return refusal
 
     def enter_hold(self, reason: str, source: str) -> None:
         self.modes.hold(reason, source)

@@ -8,6 +8,7 @@ from propbot.guards.hedge import HedgeGuard
 from propbot.guards.ledger import LedgerGuard
 from propbot.guards.rate_limit import RateLimitGuard
 from propbot.guards.recon import ReconGuard
+from propbot.guards.runaway_breaker import RunawayBreaker
 from propbot.guards.watch import Guard, Watch
 from propbot.service import Service
 
@@ -15,6 +16,10 @@ from propbot.service import Service
 def join_guards(service: Service) -> None:
     settings = service.config.settings
     mono_s, guarding = service.seams.clock.mono_s, settings.guarding
+    service.breaker = RunawayBreaker(
+        service.orders_last_minute, service.cancels_last_minute, service.rejections_seen, mono_s,
+        guarding.orders_per_min_max, guarding.cancels_per_min_max, guarding.equal_rejections_max,
+    )
     guards: tuple[Guard, ...] = (
         ReconGuard(service.recon_seen),
         FeedStaleGuard(
@@ -30,5 +35,6 @@ def join_guards(service: Service) -> None:
             guarding.clock_skew_warn_s * 1000, guarding.clock_skew_trip_s * 1000,
         ),
         RateLimitGuard(service.rates_seen, guarding.rate_pace_share, guarding.rate_trip_share),
+        service.breaker,
     )
     service.watches = {guard.id: Watch(guard, service.trip, service.report_guard) for guard in guards}

@@ -18,17 +18,25 @@ import trio
 from attrs import define, evolve, field, frozen
 
 from propbot.domain.clock import Clock
-from propbot.domain.errors import AccessRefused, OutcomeUnknown, ProtocolViolation, VenueRefused, VenueRetry
+from propbot.domain.errors import (
+    AccessRefused,
+    OutcomeUnknown,
+    ProtocolViolation,
+    VenueError,
+    VenueRefused,
+    VenueRetry,
+)
 from propbot.domain.instruments import VenueId
 from propbot.domain.lots import Intent, Lot, LotState
 from propbot.domain.mode import ExposureChange, GateState
 from propbot.domain.money import ZERO, amount_text, floor_to_step
-from propbot.domain.orders import OrderRequest
+from propbot.domain.orders import OrderReport, OrderRequest, OrderState
 from propbot.domain.pnl import lot_realised
-from propbot.execution.blotter import Blotter
+from propbot.execution.blotter import Blotter, LiveOrder
 from propbot.execution.gate import GateClosed, gate_refusal
 from propbot.execution.legs import Done, GiveUp, Legs, Seen, Send, Wait, Way, begin_legs, step
 from propbot.execution.ports import Market, OrderGateway, OrderLedger
+from propbot.execution.tally import OrderTally
 from propbot.execution.ways import ORPHAN, Unequal, ways_to_reduce
 from propbot.kit.crash import CrashPoints
 from propbot.kit.ids import Ids
@@ -69,7 +77,16 @@ class Executor:
     crash: CrashPoints
     free_balances: Callable[[], Mapping[tuple[VenueId, str], Decimal]] = field(default=dict)
     """What can be spent; a spot leg is not sent for more. Empty: unknown, the venue will say."""
+    rate_refusal: Callable[[OrderRequest, int], str | None] = lambda order, legs_unsent: None
+    """The breaker's word right before the first byte: why no more may leave. `legs_unsent`: this leg and its siblings
+    that have not left."""
+    on_first_byte: Callable[[str], None] = lambda intent_id: None
+    """Right before an order's first byte; cheap."""
+    tally: OrderTally = field(init=False)
     _concluding: trio.Lock = field(factory=trio.Lock)
+
+    def __attrs_post_init__(self) -> None:
+        self.tally = OrderTally(self.clock)
 
     async def execute(self, intent: Intent, lot: Lot | None = None) -> None:
         """Make `intent` (and a new `lot`) durable, then send its legs; returns when each was answered, refused or is
@@ -189,14 +206,16 @@ class Executor:
             state = self.gate_state()
             change = self.blotter.exposure_change(leg)
             refusal = gate_refusal(state, leg.purpose, change)
+            refusal = refusal or self.rate_refusal(leg, self._unsent_of(order.intent_id))
             if refusal is not None:
                 raise GateClosed(refusal)
             self.blotter.mark_sending(client_order_id)
+            self.on_first_byte(order.intent_id)
             if self.trace is not no_trace:
                 self._trace_send(leg, state, change)
 
         try:
-            report = await self.gateways[leg.venue].place(leg, last_check, self.crash)
+            report = await self._place(leg, order, last_check)
         except GateClosed as closed:
             self.blotter.mark_never_sent(client_order_id, str(closed))
         except OutcomeUnknown as error:
@@ -225,6 +244,19 @@ class Executor:
                 self.blotter.mark_never_sent(client_order_id, "interrupted before the first byte")
             else:
                 self.blotter.mark_unknown(client_order_id, "interrupted while the answer was awaited")
+
+    async def _place(self, leg: OrderRequest, order: LiveOrder, last_check: Callable[[], None]) -> OrderReport:
+        """The venue's answer, counted before anybody acts on it."""
+        try:
+            report = await self.gateways[leg.venue].place(leg, last_check, self.crash)
+        except VenueError as error:
+            self.tally.note_error(leg.venue, error, order.sent_mono_s)
+            raise
+        self.tally.note_report(report, order.sent_mono_s)
+        return report
+
+    def _unsent_of(self, intent_id: str) -> int:
+        return sum(o.state is OrderState.INTENT for o in self.blotter.orders.values() if o.intent_id == intent_id)
 
     def _trace_send(self, leg: OrderRequest, state: GateState, change: ExposureChange) -> None:
         self.trace(

@@ -28,6 +28,8 @@ class Limits:
     position: Decimal
     total_notional: Decimal
     open_orders: int
+    orders_per_min: int | None = None
+    """The breaker's limit: opening ends at half of it, so that closes and hedges never meet the breaker."""
 
     def __attrs_post_init__(self) -> None:
         for value in (self.order_notional, self.position, self.total_notional):
@@ -50,6 +52,8 @@ class Holdings:
     marks: Mapping[VenueId, Decimal]
     """Mid of each venue, quote per base."""
     open_orders: int
+    orders_last_minute: int = 0
+    """What left, over all venues."""
 
 
 @frozen
@@ -133,6 +137,10 @@ def _check_totals(intent: Intent, holdings: Holdings, limits: Limits) -> Refused
     if count > limits.open_orders:
         text = "this pair would make too many open orders"
         return Refused("max_open_orders", text, str(limits.open_orders), str(count))
+    rate = holdings.orders_last_minute + len(intent.legs)
+    if limits.orders_per_min is not None and 2 * rate > limits.orders_per_min:
+        text = "this pair would make too many orders within a minute"
+        return Refused("order_rate", text, str(limits.orders_per_min // 2), str(rate))
     held = sum((abs(qty) * holdings.marks.get(venue, ZERO) for venue, qty in holdings.positions.items()), ZERO)
     total = held + sum((leg.qty * holdings.marks[leg.venue] for leg in intent.legs), ZERO)
     if total > limits.total_notional:

@@ -183,3 +183,12 @@ def test_an_approved_opening_breaks_no_cap(
             assert spent <= holdings.free[(BINANCE_SPOT, asset)]
     assert sum((abs(qty) * holdings.marks[venue] for venue, qty in after.items()), ZERO) <= limits.total_notional
     assert holdings.open_orders + len(legs) <= limits.open_orders
+
+
+@pytest.mark.parametrize(("sent", "refused"), [(0, False), (298, False), (299, True), (600, True)])
+def test_opening_ends_at_half_of_the_orders_that_the_breaker_allows(sent: int, refused: bool) -> None:
+    limits = evolve(LIMITS, orders_per_min=600)
+    verdict = check_intent(_intent(), INSTRUMENTS, evolve(FLAT, orders_last_minute=sent), limits)
+    assert isinstance(verdict, Refused) is refused
+    if isinstance(verdict, Refused):
+        assert (verdict.code, verdict.limit, verdict.value) == ("order_rate", "300", str(sent + 2))

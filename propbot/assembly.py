@@ -35,6 +35,7 @@ from propbot.risk.limits import Limits
 from propbot.service import Seams, Service, ServiceConfig, VenueLink, split_pair
 from propbot.spread.reference import MovingBasis
 from propbot.status.board import Board
+from propbot.status.day import TradingDay
 from propbot.status.incidents import Incidents
 from propbot.watching import join_guards
 
@@ -69,6 +70,7 @@ def assemble(
         Blotter(accounts, clock, seams.trace), {venue: VenueLink() for venue in config.venues}, base, quote,
         trio.current_time(), settings.start.drain_timeout_s, trio.current_time(),
     )
+    service.day = TradingDay(service.counters)
     _join_execution(service)
     _join_pipeline(service)
     join_guards(service)

@@ -50,8 +50,8 @@ TERMS_GOOD_S = 1.0
 """How long the screen goes on with the fees and the funding that it knows."""
 REFUSED_PAUSE_S = 0.1
 """What risk refused is not decided again with each frame while nothing of ours has moved."""
-FAILED_PAIRS_MAX = 5
 FIRST_PAUSE_S = 0.125
+PAUSE_DOUBLINGS_MAX = 6
 KEPT_BPS = Decimal("0.001")
 """What is kept of an edge in the ledger; more digits say nothing."""
 
@@ -112,7 +112,7 @@ class Pipeline:
     on_stuck: Callable[[Stuck], None]
     on_drained: Callable[[], None]
     on_failed_pairs: Callable[[int], None]
-    """That many pairs in a row failed: enter HOLD."""
+    """That many pairs in a row failed: whoever caps it may have to enter HOLD now."""
     clock: Clock
     ids: Ids
     trace: Trace
@@ -121,7 +121,8 @@ class Pipeline:
     why_not: str = "starting"
     refusals: tuple[Refused, ...] = ()
     decisions: int = 0
-    _failed_in_a_row: int = 0
+    failed_in_a_row: int = 0
+    """Real pairs that filled nothing or had to be unwound, since the last that succeeded or since trading was armed."""
     simulating: bool = False
     """Set by each tick: decisions are for the simulator and its lots."""
     _wake: trio.Event = field(factory=trio.Event)
@@ -238,9 +239,10 @@ class Pipeline:
 
     async def run(self) -> None:
         """Until cancelled, at first at once: act when woken, and look at least every `poll_interval_s`."""
+        self.failed_in_a_row = 0  # armed again: whoever resumed has seen what failed
         while True:
             acted = await self.tick()
-            if acted and self._failed_in_a_row:  # not after a mere look: exits must not wait for it
+            if acted and self.failed_in_a_row:  # not after a mere look: exits must not wait for it
                 await self._pause_after_failure()
             if acted:
                 await trio.lowlevel.checkpoint()
@@ -250,12 +252,10 @@ class Pipeline:
             self._wake = trio.Event()
 
     async def _pause_after_failure(self) -> None:
-        """A pair that filled nothing, or had to be unwound, costs money each time: wait longer after each, and give
-        up after a few."""
-        if self._failed_in_a_row >= FAILED_PAIRS_MAX:
-            count, self._failed_in_a_row = self._failed_in_a_row, 0
-            self.on_failed_pairs(count)
-        await trio.sleep(FIRST_PAUSE_S * 2.0**self._failed_in_a_row)
+        """A pair that filled nothing, or had to be unwound, costs money each time: tell it, and wait longer after
+        each."""
+        self.on_failed_pairs(self.failed_in_a_row)
+        await trio.sleep(FIRST_PAUSE_S * 2.0 ** min(self.failed_in_a_row, PAUSE_DOUBLINGS_MAX))
 
     async def tick(self) -> bool:
         """Conclude what is half done, else close what is due, else open what pays. True if something was sent (or
@@ -435,9 +435,11 @@ class Pipeline:
         stuck = await trader.carry_out(verdict.intent, lot)
         if stuck is not None:
             self.on_stuck(stuck)
+        if self.simulating:
+            return True  # what a dry run fails at costs nothing
         after = self.blotter.lots.get(lot.id)
         succeeded = (after is not None and after.state is LotState.OPEN) if purpose is Purpose.OPEN else after is None
-        self._failed_in_a_row = 0 if succeeded else self._failed_in_a_row + 1
+        self.failed_in_a_row = 0 if succeeded else self.failed_in_a_row + 1
         return True
 
     def _trace_decision(self, intent: Intent, lot: Lot) -> None:

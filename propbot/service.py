@@ -44,6 +44,8 @@ from propbot.execution.resolver import Resolver
 from propbot.execution.simulation import SimulatedExecutor
 from propbot.execution.winddown import WindDown
 from propbot.feeds.session import FeedHealth
+from propbot.guards.book_integrity import BookSeen
+from propbot.guards.kill_caps import CapsSeen
 from propbot.guards.ledger import LedgerSeen
 from propbot.guards.rate_limit import RateSeen, RateWindow
 from propbot.guards.recon import ReconSeen
@@ -64,6 +66,8 @@ from propbot.pipeline import Pipeline
 from propbot.settings import Settings
 from propbot.spread.reference import MovingBasis
 from propbot.status.board import Board
+from propbot.status.day import TradingDay
+from propbot.status.equity import compute_notional, compute_pnl
 from propbot.status.incidents import Incidents
 
 GUARD_GROUP = "guards"
@@ -173,6 +177,7 @@ class Service:
     """The one guard that is also asked: before each order."""
     keeper: StateKeeper = field(init=False)
     counters: Counters = field(factory=Counters, init=False)
+    day: TradingDay = field(init=False)
     drain_asked: DrainAsked | None = field(default=None, init=False)
     dead_tasks: set[str] = field(factory=set, init=False)
     """Engine tasks that ended; only a restart brings them back."""
@@ -287,6 +292,21 @@ class Service:
         runs = self.executor.tally.rejections
         return {venue: EqualRejections(run.what, run.count, run.last_mono_s) for venue, run in runs.items()}
 
+    def caps_seen(self) -> CapsSeen:
+        positions = {venue: self.blotter.position(venue) for venue in self.venues}
+        notional = compute_notional(positions, self.market.mark)
+        return CapsSeen(self.day.date, self.day.drawdown, notional, self.pipeline.failed_in_a_row)
+
+    def note_day(self) -> None:
+        """Measure the day's profit and loss."""
+        self.day.note(compute_pnl(self.blotter.accounts.values(), self.market.mark), self.seams.clock.wall_ns())
+
+    def books_seen(self) -> Mapping[str, BookSeen]:
+        return {
+            venue: BookSeen(book.resyncs, book.snapshot_checks, book.snapshot_mismatches, book.loss_reason)
+            for venue, book in self.market.books.items()
+        }
+
     def ledger_seen(self) -> LedgerSeen:
         health = self.ledger.health
         last_ms = None if health.last_write_s is None else health.last_write_s * 1000
@@ -394,7 +414,8 @@ class Service:
         self.trip(f"{venue} refuses our key: {story}", "guard:preflight")
 
     def on_failed_pairs(self, count: int) -> None:
-        self.trip(f"{count} pairs in a row failed; see orders for the venues' reasons", "guard:kill_caps")
+        if count >= self.config.settings.guarding.failed_spreads_max:
+            self.look_now("kill_caps")  # before the next pair is decided
 
     def on_drained(self) -> None:
         asked = self.drain_asked

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from propbot.guards.book_integrity import BookIntegrityGuard
 from propbot.guards.clock_skew import ClockSkewGuard
 from propbot.guards.feed_stale import FeedStaleGuard
 from propbot.guards.hedge import HedgeGuard
+from propbot.guards.kill_caps import Caps, KillCaps
 from propbot.guards.ledger import LedgerGuard
+from propbot.guards.maintenance_calendar import MaintenanceCalendar
 from propbot.guards.rate_limit import RateLimitGuard
 from propbot.guards.recon import ReconGuard
 from propbot.guards.runaway_breaker import RunawayBreaker
@@ -36,5 +39,14 @@ def join_guards(service: Service) -> None:
         ),
         RateLimitGuard(service.rates_seen, guarding.rate_pace_share, guarding.rate_trip_share),
         service.breaker,
+        KillCaps(
+            service.caps_seen, lambda: service.incidents.acknowledged("kill_caps"), service.day.accept_loss,
+            service.counters.get, service.counters.put,
+            Caps(
+                guarding.daily_loss_usdt_max, settings.risk.max_total_notional_usdt, guarding.failed_spreads_max
+            ),
+        ),
+        BookIntegrityGuard(service.books_seen, mono_s, guarding.resyncs_per_min_max),
+        MaintenanceCalendar(guarding.maintenance_windows, lambda: service.seams.clock.wall_ns() / 1e9),
     )
     service.watches = {guard.id: Watch(guard, service.trip, service.report_guard) for guard in guards}

@@ -13,7 +13,7 @@ from propbot.control.keeper import StateKeeper
 from propbot.control.modes import ResumeRefused
 from propbot.domain.errors import LedgerError
 from propbot.domain.events import EventRow
-from propbot.domain.instruments import Kind, VenueId
+from propbot.domain.instruments import VenueId
 from propbot.domain.lots import FillRow, Lot, OrderRow
 from propbot.domain.mode import HoldRecord, Mode, Profile
 from propbot.domain.money import ZERO
@@ -33,6 +33,7 @@ from propbot.status.desk import (
     Forbidden,
     Unusable,
 )
+from propbot.status.equity import compute_equity, compute_unrealised
 from propbot.status.incidents import Incidents
 from propbot.status.views import (
     BookView,
@@ -213,14 +214,7 @@ class ServiceDesk:
 
     def _unrealised(self, blotter: Blotter) -> Decimal | None:
         """Over all accounts; unknown where an open position has no mark."""
-        total = ZERO
-        for account in blotter.accounts.values():
-            mark = self.service.market.mark(account.venue)
-            if mark is not None:
-                total += account.unrealised(mark)
-            elif account.qty:
-                return None
-        return total
+        return compute_unrealised(blotter.accounts.values(), self.service.market.mark)
 
     def _pnl_view(self) -> PnlView:
         """Unknown where a mark is missing; fees in third assets make the sums unknown rather than wrong."""
@@ -232,20 +226,14 @@ class ServiceDesk:
         unrealised = self._unrealised(service.blotter)
         fees = sum((account.fees_quote for account in accounts), ZERO)
         funding = sum((account.funding for account in accounts), ZERO)
-        return PnlView(self._equity(), realised, unrealised, fees, funding, None)
+        return PnlView(self._equity(), realised, unrealised, fees, funding, service.day.pnl)
 
     def _equity(self) -> Decimal | None:
         """Every account's quote and base at its venue's mid; unknown before the baselines and marks are."""
         service = self.service
-        total = ZERO
-        free = service.free_balances()
-        for venue, account in service.blotter.accounts.items():
-            mark = service.market.mark(venue)
-            if service.links[venue].met is None or mark is None:
-                return None
-            total += free[(venue, service.quote)]
-            total += free[(venue, service.base)] * mark if account.kind is Kind.SPOT else account.unrealised(mark)
-        return total
+        if any(link.met is None for link in service.links.values()):
+            return None
+        return compute_equity(service.blotter.accounts.values(), service.free_balances(), service.market.mark)
 
     def _venue_view(self, venue: VenueId) -> VenueView:
         service = self.service

@@ -63,9 +63,9 @@ class Incidents:
         return self._incidents.get(id)
 
     def acknowledged(self, component_id: str) -> bool:
-        """Whether a person has acknowledged every open incident of `component_id`; so too if there is none."""
-        mine = (incident for incident in self.open_ones() if incident.component_id == component_id)
-        return all(incident.acknowledged_by is not None for incident in mine)
+        """Whether a person has acknowledged every open incident of `component_id`, and there is one."""
+        mine = [incident for incident in self.open_ones() if incident.component_id == component_id]
+        return bool(mine) and all(incident.acknowledged_by is not None for incident in mine)
 
     # --- what happens
 

@@ -31,7 +31,7 @@ def venue_orders(world: World) -> int:
 
 async def run_wild(bot: Service) -> None:
     """A strategy gone mad, past risk: small orders, one after the other, as fast as they are answered."""
-    for number in range(1000):
+    for number in range(60):
         mark = bot.market.mark(UM)
         assert mark is not None
         side = Side.BUY if number % 2 else Side.SELL
@@ -89,3 +89,76 @@ async def test_risk_opens_nothing_above_half_of_the_breaker_s_limit(tmp_path: Pa
             seen |= {refused.code for refused in bot.pipeline.refusals}
         assert seen == {"order_rate"}
         assert len([row for row in world.of_kind("order_send") if row["purpose"] == "open"]) == 2
+
+
+async def test_a_book_that_is_lost_three_times_in_a_minute_is_a_hold_that_clears(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_world(tmp_path, seed=5) as world:
+        bot = await world.start_bot()
+        await trio.sleep(12)
+        for _ in range(3):
+            world.inject("binance-spot", "depth_gap", count=1)
+            await trio.sleep(6)
+        assert first_cause(bot) == ("guard:book_integrity", "binance-spot: 3 resyncs within a minute")
+        assert bot.watches["book_integrity"].blocker is not None
+        await trio.sleep(61)
+        assert bot.blockers() == []
+
+
+async def test_a_maintenance_window_stops_trading_and_lets_it_go_on_afterwards(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    window = "2026-09-21T14:14:00Z/2026-09-21T14:15:00Z"
+    async with open_world(tmp_path, seed=5, MAINTENANCE_WINDOWS=window) as world:
+        bot = await world.start_bot()
+        await trio.sleep(5)
+        calendar = bot.board.component("maintenance_calendar")
+        assert calendar is not None
+        assert (str(calendar.status), bot.modes.view.mode) == ("WARN", Mode.RUN)
+        await bot.modes.level.wait(lambda view: view.mode is Mode.HOLD)
+        assert first_cause(bot) == ("guard:maintenance_calendar", f"maintenance window {window}")
+        assert 0 <= bot.seams.clock.wall_ns() / 1e9 - 1_790_000_040 < 0.5
+        await trio.sleep(70)
+        assert bot.blockers() == []
+
+
+async def test_the_day_s_loss_is_a_hold_until_an_operator_has_seen_it(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_world(tmp_path, seed=5, MAX_DAILY_LOSS_USDT="0.4", MIN_SPREAD_BPS="0") as world:
+        bot = await world.start_bot()
+        with trio.fail_after(900):
+            await bot.modes.level.wait(lambda view: view.mode is Mode.HOLD)
+        assert first_cause(bot) == ("guard:kill_caps", "the day's loss from its peak is beyond 0.4 USDT")
+        await trio.sleep(120)
+        assert [reason for reason in bot.blockers() if "kill_caps" in reason], "no time heals it"
+        for incident in bot.board.incidents():
+            bot.board.acknowledge_incident(incident.id, "ann")
+        await trio.sleep(1)
+        assert bot.blockers() == []
+        bot.modes.resume("ann")
+        assert bot.modes.view.mode is Mode.RUN
+
+
+async def test_failed_spreads_stop_trading_until_acknowledged_and_a_resume_counts_anew(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_world(tmp_path, seed=5, MAX_FAILED_SPREADS="2") as world:
+        bot = await world.start_bot()
+        await trio.sleep(12)
+        for venue in ("binance-um", "binance-spot"):
+            world.inject(venue, "reject_order", count=2)
+        with trio.fail_after(300):
+            await bot.modes.level.wait(lambda view: view.mode is Mode.HOLD)
+        assert first_cause(bot) == (
+            "guard:kill_caps", "2 spreads in a row failed; see orders for the venues' reasons"
+        )
+        await trio.sleep(10)
+        for incident in bot.board.incidents():
+            bot.board.acknowledge_incident(incident.id, "ann")
+        await trio.sleep(1)
+        assert bot.blockers() == []
+        bot.modes.resume("ann")
+        await trio.sleep(0.5)
+        assert bot.pipeline.failed_in_a_row == 0

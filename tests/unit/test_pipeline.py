@@ -576,7 +576,7 @@ async def test_a_size_is_screened_in_whole_lots_as_it_is_decided(desk: Desk, aut
 
 
 async def test_after_a_failed_pair_only_acts_are_followed_by_a_pause(desk: Desk, autojump_clock: Any) -> None:
-    desk.pipeline._failed_in_a_row = 3
+    desk.pipeline.failed_in_a_row = 3
     looks: list[float] = []
 
     def look() -> GateState:

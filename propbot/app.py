@@ -7,7 +7,8 @@
           ├─ gateway:<venue>                     keeps the order connection warm, measures the venue's clock
           ├─ meet:<venue>, startup               first contact; then trading may be armed
           ├─ funding:<venue>                     perps: what funding is expected next
-          ├─ guard:<id>                          a guard that trips, crashes or returns: HOLD
+          ├─ guard:<id>                          a guard that trips, crashes, hangs or returns: HOLD
+          ├─ watchdog, loop_lag                  who watches the guards; how late the loop is, and who watches that
           ├─ reconciler, resolver                ledger ⇄ venue; the one outcome of UNKNOWN orders
           ├─ bookkeeper, fill_search             what is known becomes durable
           ├─ journal, incidents                  so does what happened, and what went wrong
@@ -181,6 +182,8 @@ def _start_tasks(root: trio.Nursery, service: Service) -> None:
         "drain": partial(_run_drain, service),
         "state": partial(_run_state, service),
         "status": partial(_run_status, service),
+        "watchdog": service.watchdog.run,
+        "loop_lag": partial(service.lag.run, service.on_lag_sample),
     }
     for guard_id, watch in service.watches.items():
         engine[f"guard:{guard_id}"] = watch.run

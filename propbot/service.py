@@ -47,17 +47,21 @@ from propbot.feeds.session import FeedHealth
 from propbot.guards.book_integrity import BookSeen
 from propbot.guards.kill_caps import CapsSeen
 from propbot.guards.ledger import LedgerSeen
+from propbot.guards.loop_lag import WINDOW_S, LagSeen
 from propbot.guards.rate_limit import RateSeen, RateWindow
 from propbot.guards.recon import ReconSeen
 from propbot.guards.runaway_breaker import EqualRejections, RunawayBreaker
 from propbot.guards.watch import Finding, Watch
+from propbot.guards.watchdog import Watchdog
 from propbot.kit.crash import CrashPoints
 from propbot.kit.disk import OpenSqlite, ReplaceFile, replace_file
 from propbot.kit.ids import is_ours
+from propbot.kit.lag import LoopLag
 from propbot.kit.level import Level
 from propbot.kit.net import Network
 from propbot.kit.threads import OpenWorker
 from propbot.kit.trace import Trace
+from propbot.kit.window import percentile
 from propbot.kit.ws import OpenWebSocket
 from propbot.kit.ws_sansio import open_websocket
 from propbot.ledger.store import Ledger
@@ -173,6 +177,9 @@ class Service:
     winddown: WindDown = field(init=False)
     pipeline: Pipeline = field(init=False)
     watches: dict[str, Watch] = field(factory=dict, init=False)
+    watchdog: Watchdog = field(init=False)
+    watchdog_watch: Watchdog = field(init=False)
+    lag: LoopLag = field(factory=LoopLag, init=False)
     breaker: RunawayBreaker = field(init=False)
     """The one guard that is also asked: before each order."""
     keeper: StateKeeper = field(init=False)
@@ -469,8 +476,10 @@ class Service:
         self.pipeline.wake()
 
     def report_guard(self, id: str, title: str, finding: Finding) -> None:
-        self.board.put(id, title, GUARD_GROUP, finding.health, finding.summary, finding.metrics, severity="P0")
         watch = self.watches.get(id)
+        if watch is not None and watch.silent is not None:
+            return  # whoever asked it to look: its task does not, and that is what has to be seen
+        self.board.put(id, title, GUARD_GROUP, finding.health, finding.summary, finding.metrics, severity="P0")
         # not merely not tripped: after a restart a guard needs a while to know
         if watch is not None and watch.tripped is None and finding.clear:
             self.incidents.resolve_of(id, "its cause is gone")
@@ -489,6 +498,34 @@ class Service:
         self.fees[venue] = met.fees  # last: the pipeline begins when it knows every venue's fees
         self.links[venue].met_once.set()
         self.news.touch()
+
+    def on_silent_guard(self, guard_id: str, story: str) -> None:
+        """A guard's task hangs: as good as tripped."""
+        if f"guard:{guard_id}" in self.dead_tasks:
+            return  # it has ended, and that was told
+        watch = self.watches[guard_id]
+        watch.silent = f"guard {story}"
+        self.board.put(guard_id, watch.guard.title, GUARD_GROUP, Health.ERROR, watch.silent, severity="P0")
+        self.trip(watch.silent, f"guard:{guard_id}")
+
+    def on_heard_guard(self, guard_id: str) -> None:
+        self.watches[guard_id].silent = None
+
+    def on_silent_watchdog(self, name: str, story: str) -> None:
+        if name not in self.dead_tasks:
+            self.trip(f"the guards' {story}", f"guard:{name}")
+
+    def on_lag_sample(self, late_s: float) -> None:
+        """The one task that is measured all the time also watches the watchdog."""
+        self.watchdog_watch.look()
+        if late_s > self.config.settings.guarding.loop_stall_s_max:
+            self.look_now("loop_lag")  # before anything is decided on what is old by now
+
+    def lag_seen(self) -> LagSeen:
+        window = self.lag.window
+        late_s = window.values(self.seams.clock.mono_s(), WINDOW_S)
+        full = self.seams.clock.mono_s() - self.started_mono_s >= WINDOW_S
+        return LagSeen(percentile(late_s, 0.95), max(late_s, default=None), window.taken, full)
 
     # --- the status page's own lines
 

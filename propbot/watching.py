@@ -8,11 +8,13 @@ from propbot.guards.feed_stale import FeedStaleGuard
 from propbot.guards.hedge import HedgeGuard
 from propbot.guards.kill_caps import Caps, KillCaps
 from propbot.guards.ledger import LedgerGuard
+from propbot.guards.loop_lag import LoopLagGuard
 from propbot.guards.maintenance_calendar import MaintenanceCalendar
 from propbot.guards.rate_limit import RateLimitGuard
 from propbot.guards.recon import ReconGuard
 from propbot.guards.runaway_breaker import RunawayBreaker
 from propbot.guards.watch import Guard, Watch
+from propbot.guards.watchdog import Watchdog
 from propbot.service import Service
 
 
@@ -46,7 +48,10 @@ def join_guards(service: Service) -> None:
                 guarding.daily_loss_usdt_max, settings.risk.max_total_notional_usdt, guarding.failed_spreads_max
             ),
         ),
+        LoopLagGuard(service.lag_seen, guarding.loop_lag_p95_s_max, guarding.loop_stall_s_max),
         BookIntegrityGuard(service.books_seen, mono_s, guarding.resyncs_per_min_max),
         MaintenanceCalendar(guarding.maintenance_windows, lambda: service.seams.clock.wall_ns() / 1e9),
     )
     service.watches = {guard.id: Watch(guard, service.trip, service.report_guard) for guard in guards}
+    service.watchdog = Watchdog(service.watches, mono_s, service.on_silent_guard, service.on_heard_guard)
+    service.watchdog_watch = Watchdog({"watchdog": service.watchdog}, mono_s, service.on_silent_watchdog)

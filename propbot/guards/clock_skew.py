@@ -24,7 +24,7 @@ class ClockSkewGuard:
     _reason: str = field(default="", init=False)
     id: str = field(default="clock_skew", init=False)
     title: str = field(default="Clock against venues", init=False)
-    interval_s: float = field(default=0.5, init=False)
+    interval_s: float = field(default=0.25, init=False)
 
     def look(self) -> Finding:
         offsets = self.offset_ms()

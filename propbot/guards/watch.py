@@ -44,10 +44,16 @@ class Watch:
     report: Callable[[str, str, Finding], None]
     """(id, title, finding) for the status page."""
     tripped: str | None = None
+    beats: int = 0
+    """Looks of its own task: what an operator's question makes it look does not count."""
+    silent: str | None = None
+    """What the watchdog says of a task that makes no look any more."""
 
     @property
     def blocker(self) -> str | None:
         """Why HOLD can't be left on this guard's account."""
+        if self.silent is not None:
+            return f"guard:{self.guard.id} does not work: {self.silent}; restart the service if it stays so"
         return None if self.tripped is None else f"guard:{self.guard.id} has not cleared: {self.tripped}"
 
     def look(self) -> None:
@@ -65,6 +71,7 @@ class Watch:
         """Until cancelled. A guard that fails ends this call, and its end is a HOLD."""
         while True:
             self.look()
+            self.beats += 1
             await trio.sleep(self.guard.interval_s)
 
 

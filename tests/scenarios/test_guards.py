@@ -6,6 +6,7 @@ from __future__ import annotations
 from decimal import Decimal
 from pathlib import Path
 
+import pytest
 import trio
 from attrs import evolve
 from trio.testing import MockClock
@@ -14,6 +15,8 @@ from propbot.domain.instruments import VenueId
 from propbot.domain.lots import Intent, Lot, LotState
 from propbot.domain.mode import Mode
 from propbot.domain.orders import OrderRequest, Purpose, Side
+from propbot.guards.watch import Watch
+from propbot.guards.watchdog import Watchdog
 from propbot.service import Service
 from propbot.simulate.world import World, open_world
 
@@ -133,8 +136,8 @@ async def test_the_day_s_loss_is_a_hold_until_an_operator_has_seen_it(
         assert first_cause(bot) == ("guard:kill_caps", "the day's loss from its peak is beyond 0.4 USDT")
         await trio.sleep(120)
         assert [reason for reason in bot.blockers() if "kill_caps" in reason], "no time heals it"
-        for incident in bot.board.incidents():
-            bot.board.acknowledge_incident(incident.id, "ann")
+        for incident in bot.incidents.all():
+            bot.incidents.acknowledge(incident.id, "ann", "")
         await trio.sleep(1)
         assert bot.blockers() == []
         bot.modes.resume("ann")
@@ -155,10 +158,81 @@ async def test_failed_spreads_stop_trading_until_acknowledged_and_a_resume_count
             "guard:kill_caps", "2 spreads in a row failed; see orders for the venues' reasons"
         )
         await trio.sleep(10)
-        for incident in bot.board.incidents():
-            bot.board.acknowledge_incident(incident.id, "ann")
+        for incident in bot.incidents.all():
+            bot.incidents.acknowledge(incident.id, "ann", "")
         await trio.sleep(1)
         assert bot.blockers() == []
         bot.modes.resume("ann")
         await trio.sleep(0.5)
         assert bot.pipeline.failed_in_a_row == 0
+
+
+GUARDS = (
+    "book_integrity", "clock_skew", "feed_stale", "hedge", "kill_caps", "ledger", "loop_lag", "maintenance_calendar",
+    "recon", "runaway_breaker",
+)
+
+
+@pytest.mark.parametrize("guard_id", GUARDS)
+async def test_a_guard_that_hangs_is_a_hold_within_a_second_until_it_looks_again(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch, guard_id: str
+) -> None:
+    hanging = trio.Event()
+    freed = trio.Event()
+    run = Watch.run
+
+    async def run_until_told(self: Watch) -> None:
+        with trio.CancelScope() as scope:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(run, self)
+                if self.guard.id == guard_id:
+                    await hanging.wait()
+                    scope.cancel()
+        await freed.wait()
+        await run(self)
+
+    monkeypatch.setattr(Watch, "run", run_until_told)
+    async with open_world(tmp_path, seed=5) as world:
+        bot = await world.start_bot()
+        await trio.sleep(12)
+        assert bot.modes.view.mode is Mode.RUN
+        hanging.set()
+        with trio.fail_after(1):
+            await bot.modes.level.wait(lambda view: view.mode is Mode.HOLD)
+        assert first_cause(bot) == (f"guard:{guard_id}", f"guard {guard_id} has not looked for 0.7 s")
+        await trio.sleep(11)
+        assert any(guard_id in reason for reason in bot.blockers())
+        shown = bot.board.component(guard_id)
+        assert shown is not None
+        assert (str(shown.status), shown.summary) == ("ERROR", f"guard {guard_id} has not looked for 0.7 s")
+        freed.set()
+        await trio.sleep(1)
+        assert bot.blockers() == []
+
+
+async def test_a_watchdog_that_hangs_is_a_hold_too(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Watchdog, "run", lambda self: trio.sleep_forever())
+    async with open_world(tmp_path, seed=5) as world:
+        bot = await world.start_bot()
+        await trio.sleep(2)
+        assert first_cause(bot) == ("guard:watchdog", "the guards' watchdog has not looked for 0.7 s")
+
+
+async def test_a_loop_that_stood_still_is_a_hold_and_clears_after_ten_good_seconds(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_world(tmp_path, seed=5) as world:
+        bot = await world.start_bot()
+        await trio.sleep(12)
+        autojump_clock.jump(8.0)
+        stalled_at = trio.current_time()
+        await bot.modes.level.wait(lambda view: view.mode is Mode.HOLD)
+        assert trio.current_time() - stalled_at < 0.5
+        sources = {cause.source for cause in bot.modes.view.hold.causes}  # type: ignore[union-attr]
+        assert first_cause(bot) == ("guard:loop_lag", "the event loop stood still for more than 2 s"), sources
+        await trio.sleep(1)
+        assert not any("has not looked" in c.reason for c in bot.modes.view.hold.causes)  # type: ignore[union-attr]
+        await trio.sleep(20)
+        assert bot.blockers() == []

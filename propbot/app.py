@@ -30,11 +30,12 @@ from functools import partial
 from typing import Protocol
 
 import trio
-from attrs import define, field
+from attrs import define, evolve, field
 
 from propbot.assembly import assemble
-from propbot.control.keeper import open_state_keeper
+from propbot.control.keeper import StateKeeper, open_state_keeper
 from propbot.control.modes import choose_start
+from propbot.control.parameters import Chosen, apply_parameters, choose_parameters
 from propbot.domain.errors import AccessRefused, LedgerError, VenueError
 from propbot.domain.instruments import Kind, VenueId
 from propbot.domain.mode import Mode, Profile
@@ -122,7 +123,8 @@ async def _open_service(config: ServiceConfig, seams: Seams) -> AsyncIterator[Se
         )
         keeper = await stack.enter_async_context(
             open_state_keeper(
-                config.data_dir, seams.open_worker, seams.crash, seams.trace, seams.replace_file
+                config.data_dir, seams.open_worker, seams.crash, seams.trace, seams.replace_file,
+                wall_ns=seams.clock.wall_ns,
             )
         )
         gateways: dict[VenueId, VenueGateway] = {}
@@ -139,18 +141,30 @@ async def _open_service(config: ServiceConfig, seams: Seams) -> AsyncIterator[Se
             safe_mode=settings.start.safe_mode, dry_run_only=settings.start.dry_run_only,
             stored=None if stored is None else stored.view, now_ns=seams.clock.wall_ns(),
         )
+        chosen = choose_parameters(settings, None if stored is None else stored.parameters)
+        config = evolve(config, settings=apply_parameters(settings, chosen.parameters.patched))
         service = assemble(config, seams, ledger, gateways, start)
-        service.keeper = keeper
         seams.trace("start", mode=str(start.mode))
         seams.trace("mode", mode=str(start.mode), source="startup", reason="")
-        if stored is not None and stored.basis is not None:
-            service.basis.take_up(stored.basis, seams.clock.wall_ns())
+        _take_up_state(service, keeper, chosen)
         await _load_ledger(service)
         if keeper.problem is not None:
             service.trip(keeper.problem, "guard:state")
         for line in remember_pauses(gateways, service.counters):  # before the first byte to any venue
             service.journal.say("WARN", "rate_limit", line)
         yield service
+
+
+def _take_up_state(service: Service, keeper: StateKeeper, chosen: Chosen) -> None:
+    """What an earlier life left beside the ledger."""
+    service.keeper, service.parameters = keeper, chosen.parameters
+    for text in chosen.told:
+        service.journal.say("WARN", "config", text, source="startup")
+    stored = keeper.stored
+    if stored is not None:
+        service.counters.load(stored.counters)
+        if stored.basis is not None:
+            service.basis.take_up(stored.basis, service.seams.clock.wall_ns())
 
 
 async def _load_ledger(service: Service) -> None:
@@ -429,14 +443,21 @@ async def _run_drain(service: Service) -> None:
 
 
 async def _run_state(service: Service) -> None:
-    """Mode at once, the basis every second."""
+    """Mode and parameters at once, the rest every second. A disk that fails is a HOLD, said once until it is over."""
+    keeper, told = service.keeper, ""
     while True:
-        view = service.modes.view
+        view, parameters = service.modes.view, service.parameters
         try:
-            await service.keeper.save(view, service.basis.state(service.seams.clock.wall_ns()))
-        except OSError as error:
-            service.trip(f"the state file can't be written: {error}", "guard:ledger")
-        if service.modes.view is view:
+            await keeper.save(
+                view, service.basis.state(service.seams.clock.wall_ns()),
+                counters=service.counters.all(), parameters=parameters,
+            )
+            told = ""
+        except OSError:
+            if keeper.failed is not None and told != keeper.failed:
+                told = keeper.failed
+                service.trip(f"the state can't be kept: {told}", "guard:ledger")
+        if service.modes.view is view and service.parameters is parameters:  # no checkpoint from here to the wait
             with trio.move_on_after(1.0):
                 await service.modes.level.wait_change()
 

@@ -17,6 +17,7 @@ from propbot.control.counters import Counters
 from propbot.control.journal import Journal
 from propbot.control.keeper import StateKeeper
 from propbot.control.modes import ModeKeeper, ModeView
+from propbot.control.parameters import Parameters
 from propbot.decision.decide import compute_lot_step
 from propbot.domain.clock import Clock
 from propbot.domain.dialect import Dialect
@@ -185,6 +186,8 @@ class Service:
     keeper: StateKeeper = field(init=False)
     counters: Counters = field(factory=Counters, init=False)
     day: TradingDay = field(init=False)
+    parameters: Parameters = field(factory=Parameters, init=False)
+    """What the environment said at the start, and what operators have set; durable with the mode."""
     drain_asked: DrainAsked | None = field(default=None, init=False)
     dead_tasks: set[str] = field(factory=set, init=False)
     """Engine tasks that ended; only a restart brings them back."""
@@ -317,7 +320,7 @@ class Service:
     def ledger_seen(self) -> LedgerSeen:
         health = self.ledger.health
         last_ms = None if health.last_write_s is None else health.last_write_s * 1000
-        return LedgerSeen(health.failed, self.ledger.waiting_s, last_ms)
+        return LedgerSeen(health.failed or self.keeper.failed, self.ledger.waiting_s, last_ms)
 
     def blockers(self) -> Sequence[str]:
         """Why HOLD can't be left now."""
@@ -383,7 +386,7 @@ class Service:
     def note_cancel(self, result: CancelResult) -> None:
         """What the venues say was left after the cancels of this HOLD."""
         self.modes.note_cancel(result)
-        self.incidents.note("cancel", f"{result.left} orders left after {result.seconds:g} s, as the venues say")
+        self.incidents.note("cancel", f"{result.words()} after {result.seconds:g} s, as the venues say")
 
     def note_resumed(self, operator: str) -> None:
         """An operator left HOLD: what no guard watches any more is over with it."""

@@ -27,6 +27,10 @@ class Counters:
         else:
             self._values[name] = value
 
+    def load(self, values: Mapping[str, str]) -> None:
+        """What an earlier life left."""
+        self._values.update(values)
+
     def all(self) -> Mapping[str, str]:
         """A copy."""
         return dict(self._values)

@@ -11,6 +11,7 @@ from attrs import define, evolve
 from propbot import __version__
 from propbot.control.keeper import StateKeeper
 from propbot.control.modes import ResumeRefused
+from propbot.control.parameters import PARAMETERS
 from propbot.domain.errors import LedgerError
 from propbot.domain.events import EventRow
 from propbot.domain.instruments import VenueId
@@ -55,11 +56,6 @@ DURABLE_WAIT_S = 1.0
 """How long an answer waits for the disk; a HOLD is in force whether it answers or not."""
 
 HEARTBEAT_S_MAX = 5.0
-
-PARAMETERS = (
-    "order_notional_usdt", "min_spread_bps", "max_slippage_bps", "poll_interval_sec", "drain_timeout_sec",
-)
-
 
 @define(eq=False)
 class ServiceDesk:
@@ -319,7 +315,13 @@ class ServiceDesk:
             self.service.journal.say(
                 "INFO", "control", f"{name}: {change.old} -> {change.new}", source=f"operator:{operator}"
             )
-        return Done(changes, await self._warnings())
+        warnings = self._warnings()
+        if not await self._is_durable():
+            late = f"in force, but not durable after {DURABLE_WAIT_S:g} s: the disk does not answer"
+            if changes:
+                raise LedgerError(late)
+            warnings.append(late)  # a HOLD that was entered before: it holds whatever the disk does
+        return Done(changes, warnings)
 
     def _refusal(self, patch: ControlPatch) -> ControlOutcome | None:
         service = self.service
@@ -356,6 +358,12 @@ class ServiceDesk:
         pipeline.wake()
         if patch.drain_timeout_sec is not None and patch.mode is not Mode.DRAIN:
             self.service.drain_timeout_s = patch.drain_timeout_sec
+        asked = {name: value for name in PARAMETERS if (value := getattr(patch, name)) is not None}
+        if patch.mode is Mode.DRAIN:
+            asked.pop("drain_timeout_sec", None)  # of this drain alone
+        if asked:
+            self.service.parameters = self.service.parameters.patch(asked)
+            self.service.modes.level.touch()  # wakes who keeps them
 
     def _in_force(self) -> dict[str, object]:
         view, control = self.service.modes.view, self.control_view()
@@ -364,17 +372,17 @@ class ServiceDesk:
         }
         return values | {name: getattr(control, name) for name in PARAMETERS}
 
-    async def _warnings(self) -> Sequence[str]:
-        """What should be said with the answer; it waits for the disk, but not for ever."""
-        warnings: list[str] = []
-        problem = self.service.pipeline.size_problem()
-        if problem is not None:
-            warnings.append(problem)
+    async def _is_durable(self) -> bool:
+        """Waits for the disk, but not for ever."""
+        service = self.service
         with trio.move_on_after(DURABLE_WAIT_S) as scope:
-            await self.keeper.wait_saved(lambda: self.service.modes.view)
-        if scope.cancelled_caught:
-            warnings.append(f"in force, but not durable after {DURABLE_WAIT_S:g} s: the disk does not answer")
-        return warnings
+            await self.keeper.wait_saved(lambda: service.modes.view, lambda: service.parameters)
+        return not scope.cancelled_caught
+
+    def _warnings(self) -> list[str]:
+        """What should be said with the answer."""
+        problem = self.service.pipeline.size_problem()
+        return [] if problem is None else [problem]
 
     async def acknowledge_incident(self, id: int, operator: str, note: str) -> Incident | None:
         """Durable when it returns; LedgerError if the disk does not answer (it counts in memory all the same)."""

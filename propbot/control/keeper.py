@@ -1,22 +1,40 @@
-"""Keeps mode and basis on disk: one worker of its own, so that a hung disk keeps nobody but this from going on."""
+"""Keeps mode, basis, counters and parameters on disk: one worker of its own, so that a hung disk keeps nobody but this
+from going on."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+import os
+import shutil
+import time
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import outcome
-from attrs import define, field
+import trio
+from attrs import define, field, frozen
 
 from propbot.control.modes import ModeView
-from propbot.control.state_file import BadStateFile, RuntimeState, load_state, save_state
+from propbot.control.parameters import Parameters
+from propbot.control.state_file import FILE_NAME, BadStateFile, RuntimeState, load_state, save_state
+from propbot.domain.events import Head
 from propbot.kit.crash import CrashPoints
 from propbot.kit.disk import ReplaceFile, replace_file
 from propbot.kit.level import Level
 from propbot.kit.threads import Job, OpenWorker, Worker
 from propbot.kit.trace import Trace
 from propbot.spread.reference import BasisState
+
+SAVE_S_MAX = 2.0
+"""A disk that takes longer does not answer; the same bound as for the ledger's writes."""
+
+
+@frozen
+class Wanted:
+    """What must be durable before an operator's change is answered."""
+
+    view: ModeView
+    parameters: Parameters
 
 
 @define(eq=False)
@@ -31,35 +49,115 @@ class StateKeeper:
     _trace: Trace
     _generation: int
     _replace: ReplaceFile
-    _saved: Level[ModeView | None] = field(factory=lambda: Level(None))
+    failed: str | None = None
+    """Why the last save failed; None since one went through."""
+    _saved: Level[Wanted | None] = field(factory=lambda: Level(None))
 
-    async def save(self, view: ModeView, basis: BasisState | None) -> None:
-        """Durable when it returns. OSError if the disk fails."""
+    @property
+    def generation(self) -> int:
+        """Of the newest save that was tried."""
+        return self._generation
+
+    async def save(
+        self,
+        view: ModeView,
+        basis: BasisState | None,
+        *,
+        counters: Mapping[str, str] | None = None,
+        parameters: Parameters | None = None,
+        head: Head | None = None,
+    ) -> None:
+        """Durable when it returns. OSError if the disk fails, or does not answer within SAVE_S_MAX; `failed` says so
+        until a save goes through."""
+        if self._worker.backlog:  # one that was given up still hangs in the worker: no queue of them behind it
+            raise self._fail(TimeoutError(f"{FILE_NAME}: the disk does not answer"))
         self._generation += 1
-        state = RuntimeState(view, basis, self._generation)
-        await self._worker.call(lambda: save_state(self.folder, state, self._crash, self._replace))
-        if self._saved.value != view:
+        state = RuntimeState(view, basis, self._generation, counters or {}, parameters or Parameters(), head)
+        with trio.move_on_after(SAVE_S_MAX) as scope:
+            try:
+                await self._worker.call(lambda: save_state(self.folder, state, self._crash, self._replace))
+            except OSError as error:
+                raise self._fail(error) from None
+        if scope.cancelled_caught:
+            raise self._fail(TimeoutError(f"{FILE_NAME}: the disk does not answer"))
+        self.failed = None
+        before, now = self._saved.value, Wanted(view, state.parameters)
+        if before is None or before.view != view:
             self._trace("state_saved", mode=str(view.mode), generation=state.generation)
-            self._saved.value = view
+        if before != now:
+            self._saved.value = now
 
-    async def wait_saved(self, in_force: Callable[[], ModeView]) -> None:
+    async def wait_saved(
+        self, in_force: Callable[[], ModeView], parameters: Callable[[], Parameters] | None = None
+    ) -> None:
         """Until what is in force is durable, whatever it has become meanwhile; the caller sets the deadline."""
-        await self._saved.wait(lambda saved: saved == in_force())
+
+        def is_saved(saved: Wanted | None) -> bool:
+            if saved is None or saved.view != in_force():
+                return False
+            return parameters is None or saved.parameters == parameters()
+
+        await self._saved.wait(is_saved)
+
+    def _fail(self, error: OSError) -> OSError:
+        self.failed = f"{FILE_NAME}: {error.strerror}" if error.strerror else str(error)
+        return error
 
 
 @asynccontextmanager
 async def open_state_keeper(
-    folder: Path, open_worker: OpenWorker, crash: CrashPoints, trace: Trace, replace: ReplaceFile = replace_file
+    folder: Path,
+    open_worker: OpenWorker,
+    crash: CrashPoints,
+    trace: Trace,
+    replace: ReplaceFile = replace_file,
+    *,
+    wall_ns: Callable[[], int] = time.time_ns,
 ) -> AsyncIterator[StateKeeper]:
     stored, problem = None, None
     try:
         stored = load_state(folder)
     except BadStateFile as error:
-        problem = f"{error}; positions are taken from the ledger, check them and resume"
+        problem = f"{error}; {keep_aside(folder, wall_ns())}"
     async with open_worker("state", _run_jobs) as worker:
         yield StateKeeper(
             folder, stored, problem, worker, crash, trace, 0 if stored is None else stored.generation, replace,
         )
+
+
+def keep_aside(folder: Path, now_ns: int) -> str:
+    """Keep the bad file under a name of its own; says so, and what is lost with it.
+
+    It keeps its first name as well until a new state replaces it there: a kill in between must not find no file at
+    all, which would be a fresh start. Done again after such a kill, it finds that it has been done.
+    """
+    path = folder / FILE_NAME
+    aside = folder / f"{FILE_NAME}.bad-{now_ns // 1_000_000_000}"
+    lost = "safe_mode, dry_run_only and parameters are the environment's, positions the ledger's: check and resume"
+    earlier = [each for each in sorted(folder.glob(f"{FILE_NAME}.bad-*")) if _same(each, path)]
+    if earlier:
+        return f"it is kept as {earlier[0].name}; {lost}"
+    try:
+        if path.is_dir():  # can't be replaced by a file, so that it has to leave
+            path.rename(aside)
+        else:
+            _copy(path, aside)
+    except OSError as error:
+        return f"it could not be kept aside ({error.strerror}); {lost}"
+    return f"it is kept as {aside.name}; {lost}"
+
+
+def _same(one: Path, other: Path) -> bool:
+    with suppress(OSError):
+        return one.is_file() and one.read_bytes() == other.read_bytes()
+    return False
+
+
+def _copy(path: Path, aside: Path) -> None:
+    try:
+        os.link(path, aside)
+    except OSError:  # a file system without links
+        shutil.copyfile(path, aside)
 
 
 def _run_jobs(jobs: Sequence[Job]) -> None:

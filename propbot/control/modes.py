@@ -170,7 +170,9 @@ def choose_start(
 
     startup = Cause("started in HOLD; an operator resumes", "startup", now_ns)
     if stored is not None and stored.mode is Mode.HOLD and stored.hold is not None:
-        harmless = all(cause.source in ("startup", "shutdown") for cause in stored.hold.causes)
+        harmless = all(
+            cause.source in ("startup", "shutdown") and not cause.lasting for cause in stored.hold.causes
+        )
         if not (paper and harmless):
             return held(stored.hold.causes)
     if not paper:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import Factory, frozen
 
@@ -35,6 +35,14 @@ class EventRow:
     hash: str = ""
 
 
+@frozen
+class Head:
+    """The last row of the journal at some moment; kept outside of it, it shows a tail that was cut."""
+
+    id: int
+    hash: str
+
+
 def canonical_details(details: Mapping[str, Detail]) -> str:
     """One spelling for one content: sorted keys, no spaces, no NaN."""
     return json.dumps(dict(details), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -42,9 +50,14 @@ def canonical_details(details: Mapping[str, Detail]) -> str:
 
 def event_hash(event: EventRow) -> str:
     """SHA-256, in hex, over the previous hash and the row's canonical JSON (everything but the hashes)."""
-    row = [event.id, event.ts_ns, event.level, event.kind, event.message, event.venue, event.symbol, event.source]
-    text = json.dumps([*row, canonical_details(event.details)], separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(f"{event.prev_hash}\n{text}".encode()).hexdigest()
+    row = (event.id, event.ts_ns, event.level, event.kind, event.message, event.venue, event.symbol, event.source)
+    return row_hash(event.prev_hash, row, canonical_details(event.details))
+
+
+def row_hash(prev_hash: str, columns: Sequence[str | int], details: str) -> str:
+    """The same from the columns `id` to `source` as they are stored, and the details as stored text."""
+    text = json.dumps([*columns, details], separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(f"{prev_hash}\n{text}".encode()).hexdigest()
 
 
 def first_bad(events: Iterable[EventRow]) -> int | None:

@@ -35,6 +35,8 @@ class Cause:
     reason: str
     source: str
     since_ns: int
+    lasting: bool = False
+    """Not carried away by a restart even where its source alone would be: the state was restored from a backup."""
 
 
 def _as_tuple(names: Iterable[str]) -> tuple[str, ...]:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import threading
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
 from propbot.control.keeper import open_state_keeper
 from propbot.control.modes import ModeView
+from propbot.control.parameters import Parameters
 from propbot.control.state_file import (
     FILE_NAME,
+    SINCE_SCHEMA_2,
     BadStateFile,
     RuntimeState,
     _checksum,
@@ -22,15 +27,20 @@ from propbot.control.state_file import (
     load_state,
     save_state,
 )
+from propbot.domain.events import Head
 from propbot.domain.mode import CancelResult, Cause, HoldRecord, Mode
 from propbot.kit.crash import CrashPoints
-from propbot.kit.threads import open_inline_worker
+from propbot.kit.disk import replace_file
+from propbot.kit.threads import open_inline_worker, open_thread_worker
 from propbot.spread.reference import BasisState
 
 if TYPE_CHECKING:
     from tests.unit.control.conftest import Rows
 
-CAUSES = st.builds(Cause, reason=st.text(max_size=20), source=st.text(max_size=20), since_ns=st.integers(0, 2**62))
+CAUSES = st.builds(
+    Cause, reason=st.text(max_size=20), source=st.text(max_size=20), since_ns=st.integers(0, 2**62),
+    lasting=st.booleans(),
+)  # fmt: skip
 HOLDS = st.builds(
     HoldRecord,
     causes=st.lists(CAUSES, min_size=1, max_size=3).map(tuple),
@@ -44,12 +54,16 @@ VIEWS = st.builds(
     ModeView, mode=st.just(Mode.HOLD), safe_mode=st.booleans(), dry_run_only=st.booleans(), hold=HOLDS,
     before=st.sampled_from(Mode),
 )  # fmt: skip
+TEXTS = st.dictionaries(st.text(max_size=9), st.text(max_size=9), max_size=3)
 FINITE = st.floats(-1e6, 1e6)
 STATES = st.builds(
     RuntimeState,
     view=VIEWS,
     basis=st.none() | st.builds(BasisState, FINITE, FINITE, FINITE, st.integers(0, 2**62)),
     generation=st.integers(0, 2**40),
+    counters=TEXTS,
+    parameters=st.builds(Parameters, TEXTS, TEXTS),
+    head=st.none() | st.builds(Head, st.integers(0, 2**62), st.text(max_size=64)),
 )
 HELD = RuntimeState(
     ModeView(
@@ -59,6 +73,9 @@ HELD = RuntimeState(
     ),
     BasisState(-3.25, 100.0, 250.5, 1_790_000_000_000_000_000),
     41,
+    {"day_peak_usdt": "200012.5"},
+    Parameters({"min_spread_bps": "1"}, {"min_spread_bps": "2.5"}),
+    Head(17, "ab" * 32),
 )  # fmt: skip
 
 
@@ -101,7 +118,15 @@ def test_a_foreign_file_is_refused(content: bytes) -> None:
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"schema": 2}, "schema 2, this version knows 1"),
+        ({"schema": 3}, "schema 3, this version knows 1 to 2"),
+        ({"schema": 0}, "schema 0"),
+        ({"schema": True, "counters": 1}, "schema True"),
+        ({"counters": {"day_peak": 1.5}}, "day_peak: not a text"),
+        ({"counters": None}, "not a runtime state"),
+        ({"parameters": {"environment": {}}}, "patched"),
+        ({"parameters": {"environment": {}, "patched": {"min_spread_bps": 2}}}, "min_spread_bps: not a text"),
+        ({"head": {"id": 3}}, "hash"),
+        ({"head": {"id": "x", "hash": "y"}}, "x"),
         ({"mode": "WALK"}, "WALK"),
         ({"mode": "HOLD", "hold": None}, "HOLD"),
         ({"mode": "RUN"}, "hold"),
@@ -117,6 +142,18 @@ def test_a_whole_file_that_says_what_we_never_write_is_refused(changes: dict[str
     body |= changes
     with pytest.raises(BadStateFile, match=said):
         decode_state(json.dumps({**body, "checksum": _checksum(body)}).encode())
+
+
+def test_a_file_of_schema_1_is_read_and_what_it_did_not_know_is_empty() -> None:
+    body = json.loads(encode_state(HELD))
+    for name in ("checksum", *SINCE_SCHEMA_2):
+        del body[name]
+    body["schema"] = 1
+    for cause in body["hold"]["causes"]:
+        del cause["lasting"]
+    read = decode_state(json.dumps({**body, "checksum": _checksum(body)}).encode())
+    assert read == RuntimeState(HELD.view, HELD.basis, HELD.generation)
+    assert decode_state(encode_state(read)) == read
 
 
 def test_no_file_is_no_state(tmp_path: Path) -> None:
@@ -175,6 +212,76 @@ async def test_a_bad_file_is_a_problem_with_advice_and_no_state(tmp_path: Path, 
         assert FILE_NAME in keeper.problem
         assert "resume" in keeper.problem
         await keeper.save(HELD.view, None)
+    assert load_state(tmp_path) is not None
+
+
+def _open_at(folder: Path, rows: Rows, second: int) -> Any:
+    return open_state_keeper(
+        folder, open_inline_worker, CrashPoints(), rows, wall_ns=lambda: second * 1_000_000_000 + 5
+    )
+
+
+async def test_a_bad_file_is_kept_aside_once_and_stays_in_place_until_a_new_one_is_whole(
+    tmp_path: Path, rows: Rows
+) -> None:
+    bad = encode_state(HELD)[:-1]
+    (tmp_path / FILE_NAME).write_bytes(bad)
+    for second in (7, 8):  # killed before it saved anything: the next start must not look like a fresh one
+        async with _open_at(tmp_path, rows, second) as keeper:
+            assert f"kept as {FILE_NAME}.bad-7;" in keeper.problem
+        assert (tmp_path / FILE_NAME).read_bytes() == bad
+    async with _open_at(tmp_path, rows, 9) as keeper:
+        await keeper.save(HELD.view, None)
+    assert load_state(tmp_path) is not None
+    assert [each.name for each in tmp_path.glob(f"{FILE_NAME}.bad-*")] == [f"{FILE_NAME}.bad-7"]
+    assert (tmp_path / f"{FILE_NAME}.bad-7").read_bytes() == bad
+
+
+async def test_a_folder_in_the_files_place_leaves_it(tmp_path: Path, rows: Rows) -> None:
+    (tmp_path / FILE_NAME).mkdir()
+    async with _open_at(tmp_path, rows, 7) as keeper:
+        assert f"kept as {FILE_NAME}.bad-7;" in keeper.problem
+        await keeper.save(HELD.view, None)
+    assert load_state(tmp_path) is not None
+
+
+async def test_a_change_of_parameters_is_waited_for(tmp_path: Path, rows: Rows, autojump_clock: Any) -> None:
+    view, changed = ModeView(Mode.RUN, False, False), Parameters({}, {"min_spread_bps": "2"})
+    async with _open_at(tmp_path, rows, 7) as keeper:
+        await keeper.save(view, None, parameters=Parameters())
+        await keeper.wait_saved(lambda: view)
+        with trio.move_on_after(5) as scope:
+            await keeper.wait_saved(lambda: view, lambda: changed)
+        assert scope.cancelled_caught
+        await keeper.save(view, None, parameters=changed)
+        await keeper.wait_saved(lambda: view, lambda: changed)
+    stored = load_state(tmp_path)
+    assert stored is not None
+    assert stored.parameters == changed
+
+
+async def test_a_disk_that_hangs_is_given_up_and_no_queue_grows_behind_it(tmp_path: Path, rows: Rows) -> None:
+    hang = threading.Event()
+
+    def hanging(path: Path, content: bytes, crash: CrashPoints) -> None:
+        hang.wait()
+        replace_file(path, content, crash)
+
+    view = ModeView(Mode.RUN, False, False)
+    try:
+        async with open_state_keeper(tmp_path, open_thread_worker, CrashPoints(), rows, hanging) as keeper:
+            for _ in range(3):
+                with pytest.raises(OSError, match="does not answer"):
+                    await keeper.save(view, None)
+                assert keeper.failed == f"{FILE_NAME}: the disk does not answer"
+            assert keeper.generation == 1
+            hang.set()
+            while keeper.failed is not None:
+                await trio.sleep(0.01)
+                with suppress(OSError):
+                    await keeper.save(view, None)
+    finally:
+        hang.set()
     assert load_state(tmp_path) is not None
 
 

@@ -16,6 +16,7 @@
           ├─ winddown, drain                     after a HOLD: hedges and cancels, bounded; DRAIN's deadline
           ├─ state                               mode and basis to disk
           ├─ status                              components
+          ├─ approvals, operators                proposals expire; OPERATORS_FILE is read again
           ├─ market                              a recording that is traded on ends: HOLD
           ├─ api                                 hypercorn; its death is an incident and a HOLD
           └─ signals                             SIGTERM, SIGINT: HOLD, wind down, stop
@@ -27,6 +28,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 import trio
@@ -36,6 +38,7 @@ from propbot.assembly import assemble
 from propbot.control.keeper import StateKeeper, open_state_keeper
 from propbot.control.modes import choose_start
 from propbot.control.parameters import Chosen, apply_parameters, choose_parameters
+from propbot.control.people_watch import PeopleWatch
 from propbot.domain.errors import AccessRefused, LedgerError, VenueError
 from propbot.domain.instruments import Kind, VenueId
 from propbot.domain.mode import Mode, Profile
@@ -152,6 +155,7 @@ async def _open_service(config: ServiceConfig, seams: Seams) -> AsyncIterator[Se
             service.trip(keeper.problem, "guard:state")
         for line in remember_pauses(gateways, service.counters):  # before the first byte to any venue
             service.journal.say("WARN", "rate_limit", line)
+        await service.approvals.take_up(str(service.modes.view.mode))
         yield service
 
 
@@ -199,6 +203,12 @@ def _start_tasks(root: trio.Nursery, service: Service) -> None:
         "watchdog": service.watchdog.run,
         "loop_lag": partial(service.lag.run, service.on_lag_sample),
     }
+    if service.config.settings.start.two_man_rule:
+        engine["approvals"] = partial(service.approvals.run, service.report_approvals)
+    else:
+        service.report_approvals(())
+    if service.config.settings.api.operators_file is not None:
+        engine["operators"] = partial(_run_operators, service, service.config.settings.api.operators_file)
     for guard_id, watch in service.watches.items():
         engine[f"guard:{guard_id}"] = watch.run
     for venue in service.venues:
@@ -468,6 +478,16 @@ async def _run_status(service: Service) -> None:
         service.report_components()
         service.heartbeat_mono_s = service.seams.clock.mono_s()
         await trio.sleep(0.25)
+
+
+async def _run_operators(service: Service, path: Path) -> None:
+    """Who is let in, in step with the file: a token that was taken out stops working."""
+
+    watch = PeopleWatch(
+        path, service.people, service.seams.open_worker, service.journal.say, service.report_operators,
+        service.approvals.look,
+    )
+    await watch.run()
 
 
 async def _watch_market(service: Service, ended: trio.Event) -> None:

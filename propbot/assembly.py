@@ -12,6 +12,7 @@ from functools import partial
 import trio
 
 from propbot.books.book import OrderBook
+from propbot.control.approvals import Approvals
 from propbot.control.journal import Journal
 from propbot.control.modes import ModeKeeper, ModeRules, ModeView
 from propbot.decision.decide import ExitRules
@@ -74,6 +75,10 @@ def assemble(
     _join_execution(service)
     _join_pipeline(service)
     join_guards(service)
+    service.people = settings.people()
+    service.approvals = Approvals(
+        ledger, service.people, service.bond, clock, seams.rng, seams.trace, service.journal.say
+    )
     modes.blockers = service.blockers
     modes.on_enter = service.begin_winddown
     return service

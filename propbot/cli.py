@@ -213,7 +213,7 @@ def _started(settings: Settings, composed: Composed, service: Service, url: str)
 def _banner(settings: Settings, composed: Composed, service: Service, url: str) -> None:
     off = [
         words for words, is_off in (
-            ("authentication (no API_TOKEN; paper on loopback only)", settings.api.token is None),
+            ("authentication (no API_TOKEN; paper on loopback only)", settings.people().open_to_all),
             ("Telegram", True),
         ) if is_off
     ]

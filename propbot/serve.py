@@ -24,9 +24,7 @@ class ApiServer:
     on_listening: Callable[[Service, str], None]
 
     async def __call__(self, service: Service, shutdown: trio.Event, *, task_status: trio.TaskStatus[object]) -> None:
-        token = self.settings.token
-        auth = Auth(None if token is None else token.get_secret_value())
-        app = make_api(ServiceDesk(service, service.keeper), auth=auth)
+        app = make_api(ServiceDesk(service, service.keeper), auth=Auth(service.people))
 
         def started(url: str) -> None:
             service.board.put("api", "API", "engine", Health.OK, f"listens on {url}")

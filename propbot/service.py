@@ -13,12 +13,16 @@ from pathlib import Path
 import trio
 from attrs import define, field, frozen
 
+from propbot.control.approvals import Approvals
 from propbot.control.counters import Counters
 from propbot.control.journal import Journal
 from propbot.control.keeper import StateKeeper
 from propbot.control.modes import ModeKeeper, ModeView
+from propbot.control.operators import Operators
 from propbot.control.parameters import Parameters
+from propbot.control.two_man import Bond, digest_settings
 from propbot.decision.decide import compute_lot_step
+from propbot.domain.approvals import Approval
 from propbot.domain.clock import Clock
 from propbot.domain.dialect import Dialect
 from propbot.domain.events import Detail
@@ -184,6 +188,8 @@ class Service:
     breaker: RunawayBreaker = field(init=False)
     """The one guard that is also asked: before each order."""
     keeper: StateKeeper = field(init=False)
+    people: Operators = field(init=False)
+    approvals: Approvals = field(init=False)
     counters: Counters = field(factory=Counters, init=False)
     day: TradingDay = field(init=False)
     parameters: Parameters = field(factory=Parameters, init=False)
@@ -333,6 +339,15 @@ class Service:
         refused = {venue: link.access_refused for venue, link in self.links.items() if link.access_refused}
         reasons += [f"{venue} refuses our key: {story}" for venue, story in refused.items()]
         return reasons
+
+    def bond(self) -> Bond:
+        """What a proposal is bound to, as it is now."""
+        settings, pipeline = self.config.settings, self.pipeline
+        digest = digest_settings(
+            limits=pipeline.limits, rules=pipeline.rules, risk=settings.risk, guarding=settings.guarding,
+            start=settings.start, drain_timeout_s=self.drain_timeout_s,
+        )
+        return Bond(self.modes.holds, self.modes.view.mode, digest)
 
     def begin_winddown(self) -> None:
         """Part of the step into HOLD: this HOLD's wind-down has not ended yet."""
@@ -541,6 +556,28 @@ class Service:
         self._report_loop(view)
         for venue in self.venues:
             self._report_venue(venue)
+
+    def report_approvals(self, pending: Sequence[Approval]) -> None:
+        """A proposal that waits is a WARN: a person has to do something."""
+        metrics: dict[str, Metric] = {"pending": len(pending), "two_man_rule": self.config.settings.start.two_man_rule}
+        waiting = [f"{each.id} ({each.said()}) of {each.proposer}" for each in pending]
+        idle = "nothing waits" if metrics["two_man_rule"] else "the Two-Man Rule is off"
+        summary = f"waits for another person: {', '.join(waiting)}" if waiting else idle
+        health = Health.WARN if waiting else Health.OK
+        self.board.put("approvals", "Approvals", "control", health, summary, metrics)
+
+    def report_operators(self, problem: str) -> None:
+        """`problem` is why OPERATORS_FILE can't be used as it is now; the list in force is then an older one."""
+        people, approvers = self.people.people, self.people.approvers
+        metrics: dict[str, Metric] = {"people": len(people), "can_approve": len(approvers)}
+        few = self.config.settings.start.two_man_rule and len(approvers) < 2
+        health = Health.WARN if problem or few else Health.OK
+        summary = f"{len(people)} people, {len(approvers)} can approve"
+        if few:
+            summary += ": the Two-Man Rule needs two, nobody can leave HOLD"
+        if problem:
+            summary = f"the older list is in force ({summary}): {problem}"
+        self.board.put("operators", "Operators", "control", health, summary, metrics)
 
     def _report_loop(self, view: ModeView) -> None:
         why_not = self.why_not()

@@ -17,6 +17,7 @@ from typing import TypeVar
 from dotenv.parser import parse_stream
 from pydantic import SecretStr, ValidationError
 
+from propbot.control.operators import BadOperators, Operator, Operators, open_to_others, read_operators
 from propbot.domain.errors import SettingsError
 from propbot.domain.instruments import VenueId
 from propbot.domain.mode import Mode, Profile
@@ -77,22 +78,25 @@ def load_settings(environ: Mapping[str, str], env_file: Path | None) -> Settings
     )
     api = _read(Api, raw, defaults, problems)
     house = _read(House, raw, defaults, problems)
+    people, readable = _read_people(api, problems)
     if start.two_man_rule:
-        problems.append("TWO_MAN_RULE=true: needs two people who can approve, and `api` is the only operator: false")
+        problems += _two_man_problems(people)
     if profile is Profile.PAPER:
         problems += _missing_files(paper, trading)
-    problems += _access_problems(profile, api, token_given="API_TOKEN" in raw)
+    problems += _access_problems(profile, api, token_given="API_TOKEN" in raw or people.by_file)
     if house.crash_at is not None and profile is Profile.LIVE:
         problems.append(f"PROPBOT_CRASH_AT={house.crash_at}: accepted: never with PROFILE=live")
     if problems:
         raise SettingsError(problems, _warnings(environ, from_file))
-    warnings = _warnings(environ, from_file)
+    warnings = _warnings(environ, from_file) + readable
     if profile is not Profile.PAPER and start.mode is not Mode.HOLD:
         warnings.append(f"MODE={start.mode.value} was ignored: {profile.value} always starts in HOLD")
         start = start.model_copy(update={"mode": Mode.HOLD})
     keys = {name: SecretStr(value) for name, value in raw.items() if name in KEY_NAMES}
     names = frozenset(name for name in given if name in known_names() or _is_variable(name))
-    return Settings(profile, start, trading, risk, guarding, paper, api, house, keys, names, tuple(warnings))
+    return Settings(
+        profile, start, trading, risk, guarding, paper, api, house, keys, names, tuple(warnings), people.listed
+    )
 
 
 def _read_env_file(path: Path | None, problems: list[str]) -> dict[str, str]:
@@ -192,6 +196,40 @@ def _missing_files(paper: Paper, trading: Trading) -> list[str]:
             if venue not in paper.market.files:
                 problems.append(f"PAPER_MARKET: LOOP_VENUES names {venue}, which has no recording: add {venue}=FILE")
     return problems
+
+
+def _read_people(api: Api, problems: list[str]) -> tuple[Operators, list[str]]:
+    """Who is let in, and what should be said of the file; every wrong entry is a problem."""
+    token = None if api.token is None else api.token.get_secret_value()
+    if token is not None and not token.strip():
+        problems.append("API_TOKEN: is blank, which would let everybody in")
+        token = None
+    own = Operators.of(token)
+    path = api.operators_file
+    if path is None:
+        return own, []
+    listed: tuple[Operator, ...] = ()
+    warnings: list[str] = []
+    try:
+        _, listed = read_operators(path, None if own.token is None else own.token.token_digest)
+        if open_to_others(path):
+            warnings.append(f"OPERATORS_FILE={path} is open to others than its owner: chmod 600 {path}")
+    except BadOperators as error:
+        problems += [f"OPERATORS_FILE={path}: {problem}" for problem in error.problems]
+    except OSError as error:
+        problems.append(f"OPERATORS_FILE={path}: {error.strerror or error}")
+    return Operators.of(token, listed, by_file=True), warnings
+
+
+def _two_man_problems(people: Operators) -> list[str]:
+    approvers = people.approvers
+    if len(approvers) >= 2:
+        return []
+    there = f"there {'is' if len(approvers) == 1 else 'are'} {len(approvers)} ({', '.join(approvers) or 'nobody'})"
+    return [
+        f"TWO_MAN_RULE=true: needs two people who can approve, and {there}: accepted: false, or people with the roles "
+        "approver or admin in OPERATORS_FILE"
+    ]
 
 
 def _access_problems(profile: Profile, api: Api, *, token_given: bool) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from attrs import evolve, frozen
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, SecretStr
 
+from propbot.control.operators import Operator, Operators
 from propbot.domain.instruments import BINANCE_SPOT, BINANCE_UM, Credentials, Fees, VenueId
 from propbot.domain.mode import HoldExit, Mode, Profile
 from propbot.domain.money import parse_amount
@@ -216,6 +217,13 @@ class Settings:
     given: frozenset[str]
     """The names that were set at all, in the environment or in `.env`."""
     warnings: tuple[str, ...]
+    operators: tuple[Operator, ...] = ()
+    """Of OPERATORS_FILE, as the start found it."""
+
+    def people(self) -> Operators:
+        """Who is let in at the start; the service keeps its own in step with the file."""
+        token = None if self.api.token is None else self.api.token.get_secret_value()
+        return Operators.of(token, self.operators, by_file=self.api.operators_file is not None)
 
     def credentials(self, venue: VenueId) -> Credentials | None:
         """The pair for this profile, when both halves were given."""

@@ -92,17 +92,57 @@ def control_set(target: Target, assignments: Sequence[str]) -> None:
     _patch(target, dict(_assignment(text) for text in assignments))
 
 
+@propbotctl.group()
+@target_options
+def approvals(target: Target) -> None:
+    """What waits for a second person, under the Two-Man Rule."""
+
+
+@approvals.command("list")
+@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
+@click.option("--cursor", metavar="C", help="The next page, as the page before named it.")
+@target_options
+def approvals_list(target: Target, limit: int, cursor: str | None) -> None:
+    """Proposals, newest first."""
+    _print_page(target, "approvals", limit, cursor, show.show_approvals)
+
+
+@approvals.command()
+@click.argument("approval_id", metavar="ID")
+@target_options
+def approve(target: Target, approval_id: str) -> None:
+    """Let a proposal of another person take effect."""
+    answer = target.post(_approval_path(approval_id, "approve"), {})
+    if target.json:
+        show.print_json(answer)
+        return
+    show.show_approval(answer["approval"])
+    _show_change(answer)
+
+
+@approvals.command()
+@click.argument("approval_id", metavar="ID")
+@click.option("--reason", metavar="TEXT", help="Why not.")
+@target_options
+def reject(target: Target, approval_id: str, reason: str | None) -> None:
+    """Refuse a proposal, or withdraw your own."""
+    answer = target.post(_approval_path(approval_id, "reject"), {} if reason is None else {"reason": reason})
+    _print(target, answer, lambda shown: show.show_approval(shown["approval"]))
+
+
+def _approval_path(approval_id: str, verb: str) -> str:
+    if not (approval_id.isascii() and approval_id.isalnum()):
+        raise click.UsageError(f"{approval_id!r} is no ID; propbotctl approvals list shows them")
+    return f"/api/ui/approvals/{approval_id}/{verb}"
+
+
 def _list_command(name: str, about: str, print_items: Callable[[Sequence[Mapping[str, Any]]], None]) -> None:
     @propbotctl.command(name, help=about)
     @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
     @click.option("--cursor", metavar="C", help="The next page, as the page before named it.")
     @target_options
     def list_items(target: Target, limit: int, cursor: str | None) -> None:
-        params = {"limit": str(limit)} | ({} if cursor is None else {"cursor": cursor})
-        answer = target.get(f"/api/ui/{name}", params)
-        _print(target, answer, lambda page: print_items(page["items"]))
-        if answer["next_cursor"] is not None and not target.json:
-            click.echo(f"older ones: --cursor {answer['next_cursor']}", err=True)
+        _print_page(target, name, limit, cursor, print_items)
 
 
 _list_command("orders", "Orders, newest first.", show.show_orders)
@@ -146,6 +186,17 @@ def acknowledge_incident(target: Target, incident_id: int, note: str | None) -> 
     _print(target, answer, show.show_incident)
 
 
+def _print_page(
+    target: Target, name: str, limit: int, cursor: str | None,
+    print_items: Callable[[Sequence[Mapping[str, Any]]], None],
+) -> None:
+    params = {"limit": str(limit)} | ({} if cursor is None else {"cursor": cursor})
+    answer = target.get(f"/api/ui/{name}", params)
+    _print(target, answer, lambda page: print_items(page["items"]))
+    if answer["next_cursor"] is not None and not target.json:
+        click.echo(f"older ones: --cursor {answer['next_cursor']}", err=True)
+
+
 def _print(target: Target, answer: dict[str, Any], plain: Callable[[dict[str, Any]], None]) -> None:
     if target.json:
         show.print_json(answer)
@@ -158,7 +209,7 @@ def _patch(target: Target, body: dict[str, Any]) -> None:
     if target.json:
         show.print_json(answer)
     elif code == 202:
-        show.line(f"waits for another person: approval {answer['approval'].get('id', '')}; nothing changed yet")
+        show.show_proposed(answer["approval"])
     else:
         _show_change(answer)
     if code == 202:

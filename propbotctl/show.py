@@ -191,3 +191,30 @@ def money(amount: str | None) -> str:
 def show_events(items: Sequence[Row]) -> None:
     rows = [(i["id"], clock(i["ts"]), i["level"], i["kind"], i["source"] or i["venue"], i["message"]) for i in items]
     table(("id", "time", "level", "kind", "from", "message"), rows, "no events")
+
+
+def show_proposed(approval: Row) -> None:
+    line(f"waits for another person: approval {approval['id']}; nothing changed yet")
+    line(f"until {clock(approval['expires_at'])}Z that person may: propbotctl approvals approve {approval['id']}")
+
+
+def show_approvals(items: Sequence[Row]) -> None:
+    rows = [
+        (i["id"], i["state"], _asked(i["change"]), i["proposer"], clock(i["expires_at"]), _decided(i)) for i in items
+    ]
+    table(("id", "state", "change", "by", "until", "decided"), rows, "nothing was proposed")
+
+
+def show_approval(approval: Row) -> None:
+    said = _decided(approval)
+    about = f"approval {approval['id']} ({_asked(approval['change'])}) of {approval['proposer']}"
+    line(f"{about}: {approval['state']}{' ' + said if said else ''}")
+
+
+def _asked(change: Mapping[str, Any]) -> str:
+    return " ".join(f"{name}={','.join(v) if isinstance(v, list) else word(v)}" for name, v in change.items())
+
+
+def _decided(approval: Row) -> str:
+    by = f"by {approval['decided_by']}" if approval["decided_by"] else ""
+    return ": ".join(part for part in (by, approval["reason"]) if part)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from quart import Response
 from quart_trio import QuartTrio
 
+from propbot.api.approvals import APPROVER_ENDPOINTS, approval_routes
 from propbot.api.auth import Auth, install_auth
 from propbot.api.control import control_routes
 from propbot.api.docs import OPEN_ENDPOINTS, install_docs
@@ -24,9 +25,12 @@ def make_api(desk: Desk, *, auth: Auth) -> QuartTrio:
     app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES_MAX
     app.config["BODY_TIMEOUT"] = BODY_S_MAX
     install_error_replies(app)
-    install_auth(app, auth, open_endpoints={"looks.healthz", *OPEN_ENDPOINTS})
-    for routes in (look_routes(desk), list_routes(desk), control_routes(desk), incident_routes(desk)):
-        app.register_blueprint(routes)
+    install_auth(
+        app, auth, open_endpoints={"looks.healthz", *OPEN_ENDPOINTS}, needs=APPROVER_ENDPOINTS,
+        on_refused=desk.note_refused,
+    )
+    for make in (look_routes, list_routes, control_routes, incident_routes, approval_routes):
+        app.register_blueprint(make(desk))
     install_docs(app, desk.version, with_token=not auth.off)
     app.after_request(_harden)
     return app

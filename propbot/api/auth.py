@@ -1,8 +1,9 @@
-"""Who asks. One bearer token for now, whose holder is the operator `api`; everything is closed but a short list.
+"""Who asks, and whether their role lets them. Everything is closed but a short list of endpoints; whatever is no plain
+look needs the role operator at least, and some endpoints more.
 
-Digests of bytes are compared, in constant time: `compare_digest` raises on text that is not ASCII, and says True to
-two empty strings. A wrong token is counted by address and the eleventh in a minute is answered 429; a valid one is
-never refused, whatever others at its address do, and a missing one does not count (a browser's first look).
+Tokens are compared as digests, in constant time (`control.operators`). A wrong token is counted by address and the
+eleventh in a minute is answered 429; a valid one is never refused, whatever others at its address do, and a missing one
+does not count (a browser's first look).
 
 Without a token the loopback address is all that protects; but a page of another site can have its own name resolve to
 127.0.0.1 (DNS rebinding), and its browser then asks here as if at home. The Host header still has that name.
@@ -10,18 +11,19 @@ Without a token the loopback address is all that protects; but a page of another
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import re
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 
 import trio
 from quart import Quart, g, request
 
 from propbot.api.replies import ApiError
+from propbot.control.operators import Operator, Operators, Role
 
-OPERATOR = "api"
+ANYBODY = Operator("local", Role.ADMIN, b"")
+"""Who asks while no token exists at all."""
+LOOKS = ("GET", "HEAD", "OPTIONS")
 WRONG_PER_MINUTE_MAX = 10
 WINDOW_S = 60.0
 ADDRESSES_KEPT_MAX = 10_000
@@ -30,28 +32,27 @@ _CHALLENGE = {"WWW-Authenticate": "Bearer"}
 
 
 class Auth:
-    """`token` None: no authorisation is asked for. The settings allow that in paper on a loopback address only."""
+    """`people` may change while it serves: a token that left the list is refused from the next request on."""
 
-    def __init__(self, token: str | None) -> None:
-        if token is not None and not token.strip():
-            raise ValueError("an empty token would let everybody in")
-        self._digest = None if token is None else _digest(token.encode())
+    def __init__(self, people: Operators) -> None:
+        self._people = people
         self._wrong_at_s: dict[str, deque[float]] = {}
 
     @property
     def off(self) -> bool:
-        return self._digest is None
+        return self._people.open_to_all
 
-    def identify(self, authorization: str | None, address: str) -> str:
-        """The operator's name; ApiError 401 or 429 if it is nobody's token. `authorization` as ASGI decodes it."""
-        if self._digest is None:
-            return OPERATOR
+    def identify(self, authorization: str | None, address: str) -> Operator:
+        """Who asks; ApiError 401 or 429 if it is nobody's token. `authorization` as ASGI decodes it."""
+        if self._people.open_to_all:
+            return ANYBODY
         scheme, _, token = (authorization or "").strip().partition(" ")
         token = token.strip()
         if scheme.lower() != "bearer" or not token:
             raise ApiError(401, "a bearer token is needed: Authorization: Bearer <API_TOKEN>", headers=_CHALLENGE)
-        if hmac.compare_digest(_digest(token.encode("latin-1", "replace")), self._digest):
-            return OPERATOR
+        operator = self._people.identify(token.encode("latin-1", "replace"))
+        if operator is not None:
+            return operator
         self._count_wrong(address)
         raise ApiError(401, "this token is not valid", headers=_CHALLENGE)
 
@@ -69,12 +70,16 @@ class Auth:
         times.append(now_s)
 
 
-def _digest(token: bytes) -> bytes:
-    return hashlib.sha256(token).digest()
-
-
-def install_auth(app: Quart, auth: Auth, *, open_endpoints: Collection[str]) -> None:
-    """Every request is identified before anything else, also one to a path that does not exist."""
+def install_auth(
+    app: Quart,
+    auth: Auth,
+    *,
+    open_endpoints: Collection[str],
+    needs: Mapping[str, Role],
+    on_refused: Callable[[str, str], None],
+) -> None:
+    """Every request is identified before anything else, also one to a path that does not exist. `needs` names the
+    endpoints that take more than the role operator; `on_refused` hears who tried what their role does not allow."""
 
     async def refuse_foreign_host() -> None:
         if auth.off and not _OWN_HOST.fullmatch(request.headers.get("Host", "")):
@@ -83,12 +88,17 @@ def install_auth(app: Quart, auth: Auth, *, open_endpoints: Collection[str]) -> 
     async def identify() -> None:
         if request.endpoint in open_endpoints:
             return
-        g.operator = auth.identify(request.headers.get("Authorization"), request.remote_addr or "")
+        asking = auth.identify(request.headers.get("Authorization"), request.remote_addr or "")
+        g.operator = asking.name
+        needed = needs.get(request.endpoint or "", Role.VIEWER if request.method in LOOKS else Role.OPERATOR)
+        if not asking.role.covers(needed):
+            on_refused(asking.name, f"{request.method} {request.path[:100]}")
+            raise ApiError(403, f"{asking.name} is {asking.role}; this needs the role {needed}")
 
     async def refuse_foreign_origin() -> None:
         """A page of another site that makes a browser send a change; tools send no Origin."""
         origin = request.headers.get("Origin")
-        if origin is None or request.method in ("GET", "HEAD", "OPTIONS"):
+        if origin is None or request.method in LOOKS:
             return
         if origin.partition("://")[2].lower() != request.headers.get("Host", "").lower():
             raise ApiError(403, "changes are not taken from pages of another site")

@@ -73,6 +73,14 @@ class AcknowledgeBody(Input):
     note: Annotated[str, StringConstraints(max_length=REASON_MAX)] | Absent = None
 
 
+class ApproveBody(Input):
+    """What an approval takes: nothing; the proposal says what is approved."""
+
+
+class RejectBody(Input):
+    reason: Annotated[str, StringConstraints(max_length=REASON_MAX)] | Absent = None
+
+
 class PageArgs(Input):
     """Of every list."""
 

@@ -137,10 +137,12 @@ def _reply(
         case Pending(approval=approval):
             answer = {
                 "status": "pending_approval",
-                "approval": dict(approval),
+                "approval": present.approval(approval),
                 "ignored_fields": ignored,
                 "warnings": warnings,
             }
+            if entered is not None:
+                answer["hold"] = "entered"
             return json_reply(answer, 202)
         case Conflict(reasons=reasons):
             raise ApiError(409, "not possible now: " + "; ".join(reasons), extra={"reasons": list(reasons)})
@@ -152,10 +154,7 @@ def _reply(
 
 def _changes(changes: Mapping[str, Change], entered: EnteredHold | None) -> dict[str, Any]:
     """The desk's, and the HOLD that was entered before it was asked."""
-    shown = {
-        name: {"old": present.setting(change.old), "new": present.setting(change.new)}
-        for name, change in changes.items()
-    }
+    shown = present.changes(changes)
     if entered is not None and entered.before is not Mode.HOLD:
         shown["mode"] = {"old": str(entered.before), "new": str(Mode.HOLD)}
     return shown

@@ -21,7 +21,7 @@ async def read_input(model: type[M]) -> M:
         raise ApiError(415, "the body must be sent as Content-Type: application/json")
     body = read_body(raw or b"{}")
     if body.refused is not None:
-        raise ApiError(422, f"nothing was changed: the body {body.refused}", fields={"body": body.refused})
+        raise ApiError(422, f"nothing was done: the body {body.refused}", fields={"body": body.refused})
     problems = dict(body.problems)
     for name, given in body.pairs:
         if given is None:
@@ -31,7 +31,7 @@ async def read_input(model: type[M]) -> M:
     except ValidationError as error:
         problems.update(problems_of(error))
     if problems:
-        raise ApiError(422, f"nothing was changed: {said_of(problems)}", fields=problems)
+        raise ApiError(422, f"nothing was done: {said_of(problems)}", fields=problems)
     return asked
 
 

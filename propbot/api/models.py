@@ -201,6 +201,18 @@ class Preflight(Output):
     reasons: list[str]
 
 
+class ApprovalItem(Output):
+    id: str
+    change: dict[str, Any]
+    proposer: str
+    proposed_at: str
+    expires_at: str
+    state: Literal["PENDING", "APPROVED", "REJECTED", "EXPIRED", "VOID"]
+    decided_by: str | None
+    decided_at: str | None
+    reason: str
+
+
 class Control(Output):
     mode: ModeName
     reason: str | None
@@ -213,7 +225,7 @@ class Control(Output):
     loop_pair: str
     loop_venues: list[str]
     drain_timeout_sec: float
-    approvals: list[dict[str, Metric]]
+    approvals: list[ApprovalItem]
     preflight: Preflight
     hold: Hold | None
 
@@ -232,9 +244,26 @@ class ControlAnswer(Output):
 
 class PendingAnswer(Output):
     status: Literal["pending_approval"]
-    approval: dict[str, Metric]
+    approval: ApprovalItem
     ignored_fields: list[str]
     warnings: list[str]
+    hold: Literal["entered"] | Absent = None
+
+
+class Approvals(Output):
+    items: list[ApprovalItem]
+    next_cursor: str | None
+
+
+class ApprovedAnswer(Output):
+    approval: ApprovalItem
+    control: Control
+    changes: dict[str, ChangeItem]
+    warnings: list[str]
+
+
+class RejectedAnswer(Output):
+    approval: ApprovalItem
 
 
 class Order(Output):

@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from propbot.domain.approvals import Approval
 from propbot.domain.clock import iso_utc
 from propbot.domain.events import Detail
 from propbot.domain.mode import HoldRecord, Mode
 from propbot.domain.money import amount_text
 from propbot.domain.status import Alert, Component, Incident
-from propbot.status.desk import Desk
+from propbot.status.desk import Change, Desk
 from propbot.status.views import DustView, LoopView, PnlView, PositionView, RiskReason, RiskView, Value, VenueView
 
 Json = dict[str, Any]
@@ -233,6 +234,24 @@ def state(desk: Desk) -> Json:
     }
 
 
+def approval(item: Approval) -> Json:
+    return {
+        "id": item.id,
+        "change": item.asked(),
+        "proposer": item.proposer,
+        "proposed_at": iso_utc(item.proposed_ns),
+        "expires_at": iso_utc(item.expires_ns),
+        "state": str(item.state),
+        "decided_by": item.decided_by,
+        "decided_at": stamp(item.decided_ns),
+        "reason": item.reason,
+    }
+
+
+def changes(given: Mapping[str, Change]) -> Json:
+    return {name: {"old": setting(change.old), "new": setting(change.new)} for name, change in given.items()}
+
+
 def control(desk: Desk) -> Json:
     view, record = desk.control_view(), desk.hold()
     return {
@@ -247,7 +266,7 @@ def control(desk: Desk) -> Json:
         "loop_pair": view.loop_pair,
         "loop_venues": list(view.loop_venues),
         "drain_timeout_sec": view.drain_timeout_sec,
-        "approvals": [dict(item) for item in view.approvals],
+        "approvals": [approval(item) for item in view.approvals],
         "preflight": {"ok": view.preflight.ok, "reasons": list(view.preflight.reasons)},
         "hold": hold(record),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from typing import Any
 
 import trio
 from attrs import define, evolve
@@ -12,6 +13,8 @@ from propbot import __version__
 from propbot.control.keeper import StateKeeper
 from propbot.control.modes import ResumeRefused
 from propbot.control.parameters import PARAMETERS
+from propbot.control.two_man import change_of, needs_second_person, patch_of
+from propbot.domain.approvals import Approval, Seconded
 from propbot.domain.errors import LedgerError
 from propbot.domain.events import EventRow
 from propbot.domain.instruments import VenueId
@@ -25,6 +28,7 @@ from propbot.ledger.reads import EventFilter
 from propbot.service import DrainAsked, Service
 from propbot.status.board import Board
 from propbot.status.desk import (
+    ApprovalOutcome,
     Change,
     Conflict,
     ControlOutcome,
@@ -32,6 +36,7 @@ from propbot.status.desk import (
     Done,
     EventQuery,
     Forbidden,
+    Pending,
     Unusable,
 )
 from propbot.status.equity import compute_equity, compute_unrealised
@@ -121,7 +126,7 @@ class ServiceDesk:
         rules = service.pipeline.rules
         return ControlView(
             rules.order_notional, rules.min_spread_bps, rules.max_slippage_bps, rules.poll_interval_s, service.pair,
-            service.venues, service.drain_timeout_s, PreflightView(None),
+            service.venues, service.drain_timeout_s, PreflightView(None), service.approvals.pending(),
         )
 
     def unready_reasons(self) -> Sequence[str]:
@@ -270,6 +275,10 @@ class ServiceDesk:
     async def incidents_page(self, limit: int, cursor: str | None) -> tuple[Sequence[Incident], str | None]:
         return await self.service.ledger.incidents_page(limit, cursor)
 
+    async def approvals(self, limit: int, cursor: str | None) -> tuple[Sequence[Approval], str | None]:
+        rows, next_cursor = await self.service.ledger.approvals_page(limit, cursor)
+        return [self.service.approvals.as_known(row) for row in rows], next_cursor
+
     # --- whether it lives
 
     def alive(self) -> bool:
@@ -295,25 +304,70 @@ class ServiceDesk:
         refusal = self._refusal(patch)
         if refusal is not None:
             return refusal
+        two_man_rule = self.service.config.settings.start.two_man_rule
+        if two_man_rule and needs_second_person(patch, self.service.modes.view):
+            return await self._propose(patch, operator)
+        return await self._apply(patch, operator)
+
+    async def _propose(self, patch: ControlPatch, operator: str) -> Pending | Conflict:
+        """What another person has to approve; what could not take effect now is not worth their while."""
+        if patch.mode is Mode.HOLD:  # in force already; durable before the answer, as ever
+            await self._is_durable()
+        change = change_of(patch)
+        problems = await self.problems(change)
+        if problems:
+            return Conflict(problems)
+        proposed = await self.service.approvals.propose(change, operator)
+        return proposed if isinstance(proposed, Conflict) else Pending(proposed)
+
+    async def problems(self, change: Mapping[str, Any]) -> Sequence[str]:
+        """Why an approved `change` could not take effect now (`approvals.Applier`)."""
+        patch = patch_of(change)
+        refusal = self._refusal(patch)
+        if refusal is not None:
+            return [_words(refusal)]
+        return [] if patch.mode is None else self.service.modes.resume_problems(patch.mode)
+
+    async def apply(self, change: Mapping[str, Any], proposer: str, seconded: Seconded) -> Done | Conflict:
+        """A change that another person has approved (`approvals.Applier`)."""
+        patch = patch_of(change)
+        refusal = self._refusal(patch)
+        if refusal is not None:
+            return Conflict([_words(refusal)])
+        return await self._apply(patch, proposer, seconded)
+
+    async def approve(self, id: str, operator: str) -> ApprovalOutcome:
+        return await self.service.approvals.approve(id, operator, self)
+
+    async def reject(self, id: str, operator: str, reason: str) -> ApprovalOutcome:
+        return await self.service.approvals.reject(id, operator, reason)
+
+    def note_refused(self, operator: str, tried: str) -> None:
+        text = f"{operator} tried {tried}, which their role does not allow"
+        self.service.journal.say("WARN", "access", text, source=f"operator:{operator}")
+
+    async def _apply(self, patch: ControlPatch, operator: str, seconded: Seconded | None = None) -> Done | Conflict:
         before = self._in_force()
         if patch.mode is Mode.DRAIN:
             timeout_s = patch.drain_timeout_sec or self.service.drain_timeout_s
             self.service.drain_asked = DrainAsked(operator, timeout_s)
         if patch.mode in (Mode.RUN, Mode.DRAIN):
             try:
-                self.service.modes.resume(operator, patch.mode)
+                self.service.modes.resume(operator, patch.mode, seconded)
             except ResumeRefused as refused:
                 return Conflict(refused.reasons)
             if before["mode"] == str(Mode.HOLD):
                 self.service.note_resumed(operator)
         self.service.modes.set_flags(safe_mode=patch.safe_mode, dry_run_only=patch.dry_run_only)
         self._set_parameters(patch)
+        self.service.approvals.look()  # what was proposed under other parameters is void
         self.service.pipeline.wake()
         after = self._in_force()
         changes = {name: Change(before[name], after[name]) for name in before if before[name] != after[name]}
+        people = {} if seconded is None else {"approved_by": seconded.by, "approval": seconded.id}
         for name, change in changes.items():
             self.service.journal.say(
-                "INFO", "control", f"{name}: {change.old} -> {change.new}", source=f"operator:{operator}"
+                "INFO", "control", f"{name}: {change.old} -> {change.new}", source=f"operator:{operator}", **people
             )
         warnings = self._warnings()
         if not await self._is_durable():
@@ -323,7 +377,7 @@ class ServiceDesk:
             warnings.append(late)  # a HOLD that was entered before: it holds whatever the disk does
         return Done(changes, warnings)
 
-    def _refusal(self, patch: ControlPatch) -> ControlOutcome | None:
+    def _refusal(self, patch: ControlPatch) -> Forbidden | Unusable | None:
         service = self.service
         fields: dict[str, str] = {}
         if patch.loop_pair is not None and patch.loop_pair != service.pair:
@@ -394,3 +448,9 @@ class ServiceDesk:
         if scope.cancelled_caught:
             raise LedgerError(f"incident {id} is acknowledged, but not durable after {DURABLE_WAIT_S:g} s")
         return self.service.incidents.get(id)
+
+
+def _words(refusal: Forbidden | Unusable) -> str:
+    if isinstance(refusal, Forbidden):
+        return refusal.message
+    return "; ".join(f"{name}: {why}" for name, why in refusal.fields.items())

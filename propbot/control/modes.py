@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from attrs import define, evolve, field, frozen
 
+from propbot.domain.approvals import Seconded
 from propbot.domain.clock import Clock
 from propbot.domain.mode import CancelResult, Cause, GateState, HoldExit, HoldRecord, Mode
 from propbot.kit.level import Level
@@ -61,6 +62,8 @@ class ModeKeeper:
     """Called in the step that enters HOLD; must not fail and must not wait."""
     episode: int = field(init=False)
     """Counts the HOLDs of this life, so that each gets its wind-down."""
+    holds: int = field(init=False, default=0)
+    """Counts the calls for a HOLD, also those in one: whatever was proposed before is void (the Two-Man Rule)."""
     _entered_mono_s: float | None = None
     _winddown_exempt: bool = False
     _ready: bool = False
@@ -79,6 +82,7 @@ class ModeKeeper:
 
     def hold(self, reason: str, source: str, *, winddown_exempt: bool = False) -> None:
         """Enter HOLD, or add a cause to it. Synchronous; cannot fail; cannot be prevented."""
+        self.holds += 1
         view = self.view
         cause = Cause(reason, source, self.clock.wall_ns())
         # a flag that was set before this request goes on to forbid every order
@@ -99,19 +103,29 @@ class ModeKeeper:
         self.level.value = evolve(view, mode=Mode.HOLD, hold=HoldRecord((cause,)), before=view.mode)
         self.trace("mode", mode="HOLD", source=source, reason=reason)
 
-    def resume(self, operator: str, mode: Mode = Mode.RUN) -> None:
-        """An operator leaves HOLD (to RUN or DRAIN), or changes between RUN and DRAIN."""
+    def resume(self, operator: str, mode: Mode = Mode.RUN, seconded: Seconded | None = None) -> None:
+        """An operator leaves HOLD (to RUN or DRAIN), or changes between RUN and DRAIN; under the Two-Man Rule what
+        `operator` proposed was `seconded`."""
         assert mode is not Mode.HOLD
         if self.view.mode is mode:
             return
-        if not (mode is Mode.DRAIN and self.view.mode is Mode.RUN):  # that tightens, and is always allowed
-            reasons = list(self.blockers())
-            if not self._ready:
-                reasons.append("the start's reconciliation has not agreed yet; see component recon")
-            if reasons:
-                raise ResumeRefused(reasons)
-        self.trace("resume", operator=operator, mode=str(mode))
+        reasons = self.resume_problems(mode)
+        if reasons:
+            raise ResumeRefused(reasons)
+        people = {} if seconded is None else {
+            "proposer": operator, "approver": seconded.by, "approval": seconded.id
+        }
+        self.trace("resume", operator=operator, mode=str(mode), **people)
         self._leave_hold(mode, f"operator:{operator}")
+
+    def resume_problems(self, mode: Mode) -> Sequence[str]:
+        """Why `mode` can't be taken up now; empty when it can."""
+        if self.view.mode is mode or (mode is Mode.DRAIN and self.view.mode is Mode.RUN):
+            return ()  # DRAIN from RUN tightens, and is always allowed
+        reasons = list(self.blockers())
+        if not self._ready:
+            reasons.append("the start's reconciliation has not agreed yet; see component recon")
+        return reasons
 
     def set_flags(self, *, safe_mode: bool | None = None, dry_run_only: bool | None = None) -> None:
         view = self.view

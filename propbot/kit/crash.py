@@ -19,6 +19,8 @@ CRASH_POINTS = {
     "ack:after": "the answer is recorded",
     "fill-booked:before": "a fill has arrived, the ledger does not have it",
     "fill-booked:after": "the fill is in the ledger",
+    "approval-commit:before": "another person has approved, nothing of it is recorded",
+    "approval-commit:after": "the approval is durable and spent, the change is not yet in force",
     "state-rename:before": "the new runtime state is written and synced under its temporary name",
     "state-rename:after": "the new runtime state has its name",
 }

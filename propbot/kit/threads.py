@@ -32,6 +32,12 @@ RunBatch = Callable[[Sequence[Job]], None]
 """Runs the jobs in order and sets each one's `result`; never raises."""
 
 
+def run_each(jobs: Sequence[Job]) -> None:
+    """The `RunBatch` of calls that have nothing to do with one another."""
+    for job in jobs:
+        job.result = outcome.capture(job.call)
+
+
 class Worker(Protocol):
     async def call(self, fn: Callable[[], T]) -> T:
         """`fn` in the worker, after everything handed in before. Cancelled: the waiting ends, the call is made.

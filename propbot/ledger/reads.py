@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from attrs import frozen
 
+from propbot.domain.approvals import Approval
 from propbot.domain.events import EventRow
 from propbot.domain.instruments import VenueId
 from propbot.domain.lots import FillRow, Lot, OrderRow
@@ -202,3 +203,20 @@ def last_incidents(connection: sqlite3.Connection, count: int) -> tuple[tuple[In
     last: int | None = connection.execute("SELECT max(id) FROM incidents").fetchone()[0]
     kept = sorted(found, key=lambda row: int(row["id"]))
     return tuple(rows.read_incident(row, _steps_of(connection, row["id"])) for row in kept), last or 0
+
+
+def approval(connection: sqlite3.Connection, id: str) -> Approval | None:
+    row = connection.execute("SELECT * FROM approvals WHERE id = ?", (id,)).fetchone()
+    return None if row is None else rows.read_approval(row)
+
+
+def open_approvals(connection: sqlite3.Connection) -> tuple[Approval, ...]:
+    """Oldest first: those that nobody decided, and those that were approved and never took effect."""
+    found = connection.execute(
+        "SELECT * FROM approvals WHERE state = 'PENDING' OR (state = 'APPROVED' AND applied_ns IS NULL) ORDER BY seq"
+    )
+    return tuple(rows.read_approval(row) for row in found.fetchall())
+
+
+def approvals_page(connection: sqlite3.Connection, limit: int, cursor: str | None) -> Page[Approval]:
+    return page(connection, "approvals", rows.read_approval, limit, cursor)

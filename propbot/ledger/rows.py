@@ -13,6 +13,7 @@ from typing import Any
 
 import cattrs
 
+from propbot.domain.approvals import Approval
 from propbot.domain.events import EventRow, canonical_details
 from propbot.domain.lots import FillRow, Intent, Lot, OrderRow
 from propbot.domain.money import ZERO, amount_text, parse_amount
@@ -132,3 +133,12 @@ def read_step(row: sqlite3.Row) -> IncidentStep:
 
 def read_incident(row: sqlite3.Row, steps: Sequence[IncidentStep]) -> Incident:
     return Incident(**{**dict(row), "steps": tuple(steps)})
+
+
+def approval_row(approval: Approval) -> dict[str, Any]:
+    row: dict[str, Any] = _converter.unstructure(approval)
+    return row
+
+
+def read_approval(row: sqlite3.Row) -> Approval:
+    return _converter.structure(dict(row), Approval)

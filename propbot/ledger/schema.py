@@ -143,8 +143,9 @@ TABLES: dict[str, tuple[str | tuple[str, ...], dict[str, type]]] = {
         {"seq": int, "incident_id": int, "ts_ns": int, "step": str, "text": str, "details": str},
     ),
     "approvals": (
-        "id",
+        "seq",
         {
+            "seq": int,
             "id": str,
             "change": str,  # canonical JSON: the exact change that is asked for
             "digest": str,  # of the change and the risk settings when it was proposed
@@ -154,13 +155,15 @@ TABLES: dict[str, tuple[str | tuple[str, ...], dict[str, type]]] = {
             "state": str,  # PENDING, APPROVED, REJECTED, EXPIRED, VOID
             "decided_by": str,
             "decided_ns": int,
+            "reason": str,  # why it is in this state, where that needs saying
+            "applied_ns": int,  # when an approved change was in force and durable
         },
     ),
 }
 _NULLABLE = frozenset(
     {
         "seq", "edge_bps", "limit_price", "closed_ns", "realised", "trade_no",
-        "acknowledged_by", "acknowledged_ns", "resolved_ns", "decided_by", "decided_ns",
+        "acknowledged_by", "acknowledged_ns", "resolved_ns", "decided_by", "decided_ns", "applied_ns",
     }
 )
 
@@ -176,6 +179,7 @@ _INDEXES: tuple[tuple[str, tuple[str, ...], bool], ...] = (
     ("lots", ("id",), True),
     ("lots", ("state",), False),
     ("incident_steps", ("incident_id",), False),
+    ("approvals", ("id",), True),
     ("approvals", ("state",), False),
 )
 _SINCE_VERSION = {"incidents": 2, "incident_steps": 2, "approvals": 2}

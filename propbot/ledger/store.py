@@ -16,6 +16,7 @@ from typing import TypeVar
 import trio
 from attrs import define, field
 
+from propbot.domain.approvals import Approval, ApprovalState
 from propbot.domain.clock import Clock
 from propbot.domain.errors import LedgerError
 from propbot.domain.events import Detail, EventRow
@@ -183,6 +184,35 @@ class Ledger:
     async def probe(self) -> None:
         """A tiny write, as durable as any: whether the ledger still records."""
         await self.meta_put("probe", str(self._clock.wall_ns()))
+
+    # approvals
+
+    async def propose(self, approval: Approval) -> None:
+        await self._write(lambda connection: writes.propose(connection, approval))
+
+    async def decide_approval(self, decided: Approval) -> bool:
+        """Whether this call decided it: of any number of calls exactly one does. Durable before the change that it
+        allows may take effect."""
+        if decided.state is not ApprovalState.APPROVED:
+            return await self._write(lambda connection: writes.decide(connection, decided))
+        self._crash.passage("approval-commit:before")
+        is_first = await self._write(lambda connection: writes.decide(connection, decided))
+        self._crash.passage("approval-commit:after")
+        return is_first
+
+    async def mark_applied(self, id: str) -> None:
+        now_ns = self._clock.wall_ns()
+        await self._write(lambda connection: writes.mark_applied(connection, id, now_ns))
+
+    async def approval(self, id: str) -> Approval | None:
+        return await self._read(lambda connection: reads.approval(connection, id))
+
+    async def open_approvals(self) -> tuple[Approval, ...]:
+        """Undecided, or approved and never in force; oldest first."""
+        return await self._read(reads.open_approvals)
+
+    async def approvals_page(self, limit: int, cursor: str | None = None) -> Page[Approval]:
+        return await self._read(lambda connection: reads.approvals_page(connection, limit, cursor))
 
     # reads
 

@@ -13,6 +13,7 @@ from functools import cache
 
 from attrs import evolve, frozen
 
+from propbot.domain.approvals import Approval, ApprovalState
 from propbot.domain.errors import TransitionRefused
 from propbot.domain.events import GENESIS_HASH, Detail, EventRow, event_hash
 from propbot.domain.lots import FillRow, Intent, Lot, OrderRow
@@ -304,4 +305,43 @@ def _journal_incident(connection: sqlite3.Connection, incident: Incident, step: 
     append_event(
         connection,
         EventRow(0, step.ts_ns, level, "incident", message, source=incident.component_id, details=details),
+    )
+
+
+def propose(connection: sqlite3.Connection, approval: Approval) -> None:
+    insert(connection, "approvals", rows.approval_row(approval))
+    _journal_approval(connection, approval, approval.proposed_ns)
+
+
+def decide(connection: sqlite3.Connection, decided: Approval) -> bool:
+    """Compare and set: whether this call is the one that decided. A person decides what is pending, in time and of
+    another person; EXPIRED and VOID also end an approval that never took effect."""
+    by_person = decided.state in (ApprovalState.APPROVED, ApprovalState.REJECTED)
+    found = connection.execute(
+        "UPDATE approvals SET state = :state, decided_by = coalesce(:decided_by, decided_by), decided_ns = :decided_ns,"
+        " reason = :reason WHERE id = :id AND (state = 'PENDING' OR (state = 'APPROVED' AND applied_ns IS NULL"
+        " AND NOT :by_person)) AND NOT (:by_person AND expires_ns <= :decided_ns)"
+        " AND NOT (:state = 'APPROVED' AND proposer = :decided_by)",
+        {**rows.approval_row(decided), "by_person": by_person},
+    )
+    if found.rowcount != 1:
+        return False
+    assert decided.decided_ns is not None
+    _journal_approval(connection, decided, decided.decided_ns)
+    return True
+
+
+def mark_applied(connection: sqlite3.Connection, id: str, now_ns: int) -> None:
+    connection.execute("UPDATE approvals SET applied_ns = ? WHERE id = ? AND state = 'APPROVED'", (now_ns, id))
+
+
+def _journal_approval(connection: sqlite3.Connection, approval: Approval, now_ns: int) -> None:
+    details: dict[str, Detail] = {
+        "id": approval.id, "state": str(approval.state), "change": approval.change, "digest": approval.digest,
+        "proposer": approval.proposer, "decided_by": approval.decided_by,
+    }
+    level = "INFO" if approval.state in (ApprovalState.PENDING, ApprovalState.APPROVED) else "WARN"
+    source = f"operator:{approval.decided_by or approval.proposer}"
+    append_event(
+        connection, EventRow(0, now_ns, level, "approval", approval.line(), source=source, details=details)
     )

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from attrs import Factory, frozen
 
+from propbot.domain.approvals import Approval
 from propbot.domain.events import EventRow
 from propbot.domain.instruments import VenueId
 from propbot.domain.lots import FillRow, Lot, OrderRow
@@ -20,7 +21,7 @@ from propbot.domain.mode import HoldRecord, Mode, Profile
 from propbot.domain.status import Incident
 from propbot.status.board import Board
 from propbot.status.incidents import Incidents
-from propbot.status.views import ControlView, FlagValue, StateView
+from propbot.status.views import ControlView, StateView
 
 
 @frozen
@@ -73,7 +74,7 @@ class Done:
 class Pending:
     """Nothing changed yet: another person has to approve."""
 
-    approval: Mapping[str, FlagValue]
+    approval: Approval
 
 
 @frozen
@@ -98,7 +99,23 @@ class Unusable:
     fields: Mapping[str, str]
 
 
+@frozen
+class Decided:
+    """A person's word on a proposal is durable. Of one that was approved: what changed, and what should be said."""
+
+    approval: Approval
+    done: Done = Done()
+
+
+@frozen
+class Unknown:
+    """There is no such thing (404)."""
+
+    message: str
+
+
 ControlOutcome = Done | Pending | Conflict | Forbidden | Unusable
+ApprovalOutcome = Decided | Conflict | Forbidden | Unknown
 
 
 class Desk(Protocol):
@@ -140,6 +157,7 @@ class Desk(Protocol):
     ) -> tuple[Sequence[EventRow], str | None]: ...
 
     async def incidents_page(self, limit: int, cursor: str | None) -> tuple[Sequence[Incident], str | None]: ...
+    async def approvals(self, limit: int, cursor: str | None) -> tuple[Sequence[Approval], str | None]: ...
 
     # whether it lives
     def alive(self) -> bool:
@@ -161,4 +179,14 @@ class Desk(Protocol):
 
     async def acknowledge_incident(self, id: int, operator: str, note: str) -> Incident | None:
         """The incident, with its first acknowledgement; None if there is none of this id. Durable when it returns."""
+        ...
+
+    async def approve(self, id: str, operator: str) -> ApprovalOutcome:
+        """What another person proposed, once; a refusal for a passing reason leaves it pending."""
+        ...
+
+    async def reject(self, id: str, operator: str, reason: str) -> ApprovalOutcome: ...
+
+    def note_refused(self, operator: str, tried: str) -> None:
+        """Someone asked for what their role does not allow; nothing was done."""
         ...

@@ -11,6 +11,7 @@ from decimal import Decimal
 
 from attrs import Factory, frozen
 
+from propbot.domain.approvals import Approval
 from propbot.domain.instruments import VenueId
 from propbot.domain.orders import Balance
 
@@ -137,4 +138,5 @@ class ControlView:
     loop_venues: Sequence[VenueId]
     drain_timeout_sec: float
     preflight: PreflightView = PreflightView(None)
-    approvals: Sequence[Mapping[str, FlagValue]] = ()
+    approvals: Sequence[Approval] = ()
+    """Those that wait for another person."""

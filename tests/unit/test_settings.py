@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -146,7 +148,52 @@ def test_behind_a_trusted_proxy_any_address_will_do() -> None:
 
 
 def test_a_two_man_rule_of_one_man_is_refused() -> None:
-    assert "only operator" in problems_of({"TWO_MAN_RULE": "true"})[0]
+    assert "there are 0 (nobody)" in problems_of({"TWO_MAN_RULE": "true"})[0]
+    assert "there is 1 (api)" in problems_of({"TWO_MAN_RULE": "true", "API_TOKEN": TOKEN})[0]
+
+
+def person(name: str, role: str, token: str) -> dict[str, object]:
+    return {"name": name, "role": role, "token_sha256": hashlib.sha256(token.encode()).hexdigest()}
+
+
+def test_two_people_who_can_approve_are_enough_for_the_two_man_rule(tmp_path: Path) -> None:
+    path = tmp_path / "operators.json"
+    given = {"TWO_MAN_RULE": "true", "OPERATORS_FILE": str(path)}
+    path.write_text(json.dumps([person("ann", "operator", "a"), person("bob", "approver", "b")]))
+    path.chmod(0o600)
+    assert "there is 1 (bob)" in problems_of(given)[0]
+    settings = load_settings({**given, "API_TOKEN": TOKEN}, None)
+    assert settings.people().approvers == ("api", "bob")
+    assert settings.warnings == ()
+    path.write_text(json.dumps([person("ann", "admin", "a"), person("bob", "approver", "b")]))
+    assert not load_settings(given, None).people().open_to_all, "who is listed has a token: nobody comes in without"
+
+
+def test_every_wrong_operator_is_named_at_once_and_no_token_is_shown(tmp_path: Path) -> None:
+    path = tmp_path / "operators.json"
+    entries = [person("ann", "chef", "a"), {"name": "bob", "token": "sesame"}, person("cy", "admin", TOKEN)]
+    path.write_text(json.dumps(entries))
+    problems = problems_of({"OPERATORS_FILE": str(path), "API_TOKEN": TOKEN})
+    assert [problem.removeprefix(f"OPERATORS_FILE={path}: ").split(": ")[:2] for problem in problems] == [
+        ["entry 1 (ann)", "role"], ["entry 2 (bob)", "unknown field 'token'"], ["entry 2 (bob)", "role"],
+        ["entry 2 (bob)", "token_sha256"], ["cy", "token_sha256"],
+    ]
+    assert "sesame" not in " ".join(problems)
+
+
+def test_an_operators_file_that_others_can_read_is_a_warning(tmp_path: Path) -> None:
+    path = tmp_path / "operators.json"
+    path.write_text("[]")
+    path.chmod(0o644)
+    assert "chmod 600" in load_settings({"OPERATORS_FILE": str(path)}, None).warnings[0]
+
+
+def test_an_operators_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    assert "can't be read" in problems_of({"OPERATORS_FILE": str(tmp_path / "none.json")})[0]
+
+
+def test_a_blank_token_is_refused() -> None:
+    assert "blank" in problems_of({"API_TOKEN": " " * 40})[0]
 
 
 def test_crash_points_are_refused_in_live_only() -> None:

@@ -13,6 +13,8 @@ from quart_trio import QuartTrio
 
 from propbot.api.app import make_api
 from propbot.api.auth import Auth
+from propbot.control.operators import Operators
+from propbot.domain.approvals import Approval
 from propbot.domain.errors import LedgerError
 from propbot.domain.events import EventRow
 from propbot.domain.instruments import BINANCE_SPOT, BINANCE_UM
@@ -21,7 +23,7 @@ from propbot.domain.mode import CancelResult, Cause, HoldRecord, Mode, Profile
 from propbot.domain.orders import Balance, Fill, OrderRequest, OrderState, Purpose, Side
 from propbot.domain.status import Health, Incident
 from propbot.status.board import Board
-from propbot.status.desk import Change, ControlOutcome, ControlPatch, Done, EventQuery
+from propbot.status.desk import ApprovalOutcome, Change, ControlOutcome, ControlPatch, Decided, Done, EventQuery
 from propbot.status.incidents import Incidents
 from propbot.status.views import (
     BookView,
@@ -98,6 +100,10 @@ def make_event(number: int) -> EventRow:
     return EventRow(number, NOW_NS, "WARN", "feed", "book stale", venue="binance-um", details={"age_s": "1.6"})
 
 
+def make_approval(number: int) -> Approval:
+    return Approval(f"k{number}", '{"mode":"RUN"}', "d" * 64, "ann", NOW_NS, NOW_NS + 300_000_000_000)
+
+
 @define(eq=False)
 class FakeDesk:
     """In memory; changes what it is asked to, and remembers in which order."""
@@ -119,6 +125,7 @@ class FakeDesk:
     ledger_hangs: bool = False
     unready: tuple[str, ...] = ()
     asked_events: EventQuery | None = None
+    approval_outcome: ApprovalOutcome | None = None
     notional: Decimal = Decimal(1000)
 
     def now_ns(self) -> int:
@@ -247,6 +254,22 @@ class FakeDesk:
             self.notional = patch.order_notional_usdt
         return Done(changes)
 
+    async def approvals(self, limit: int, cursor: str | None) -> tuple[Sequence[Approval], str | None]:
+        return await self._page([make_approval(n) for n in (3, 2, 1)], limit, cursor)
+
+    async def approve(self, id: str, operator: str) -> ApprovalOutcome:
+        self.heard.append(f"{operator} approves {id}")
+        await self.ledger_answers()
+        return self.approval_outcome or Decided(make_approval(1), Done({"mode": Change("HOLD", "RUN")}))
+
+    async def reject(self, id: str, operator: str, reason: str) -> ApprovalOutcome:
+        self.heard.append(f"{operator} rejects {id}: {reason}")
+        await self.ledger_answers()
+        return self.approval_outcome or Decided(make_approval(1))
+
+    def note_refused(self, operator: str, tried: str) -> None:
+        self.heard.append(f"{operator} was refused {tried}")
+
 
 def put_components(board: Board) -> None:
     board.put("recon", "Reconciliation", "guards", Health.OK, "ledger equals venue", {"age_s": 1.5}, severity="P0")
@@ -270,7 +293,7 @@ def desk(clock: FixedClock) -> FakeDesk:
 
 @pytest.fixture
 def app(desk: FakeDesk) -> QuartTrio:
-    return make_api(desk, auth=Auth(TOKEN))
+    return make_api(desk, auth=Auth(Operators.of(TOKEN)))
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ import trio
 from propbot.api.app import make_api
 from propbot.api.auth import Auth
 from propbot.api.replies import ApiError
+from propbot.control.operators import Operators
 
 TOKEN = "t" * 40
 OPEN = {"/", "/healthz", "/docs", "/openapi.json", "/docs/assets/<name>"}
@@ -56,18 +57,18 @@ async def test_the_scheme_is_read_in_any_case(nobody):
 
 
 async def test_a_token_that_is_not_ascii_works(desk):
-    auth = Auth("ключ" * 10)
+    auth = Auth(Operators.of("ключ" * 10))
     header = f"Bearer {'ключ' * 10}".encode().decode("latin-1")
-    assert auth.identify(header, "a") == "api"
+    assert auth.identify(header, "a").name == "api"
 
 
 def test_an_empty_token_is_no_token():
     with pytest.raises(ValueError, match="empty"):
-        Auth(" ")
+        Operators.of(" ")
 
 
 async def test_without_a_token_configured_everything_is_open(desk):
-    app = make_api(desk, auth=Auth(None))
+    app = make_api(desk, auth=Auth(Operators.of(None)))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         assert (await client.get("/api/ui/state")).status_code == 200
         assert (await client.patch("/api/ui/control", json={"mode": "HOLD"})).status_code == 200
@@ -95,7 +96,7 @@ HOSTS = {
 @pytest.mark.parametrize(("host", "status"), HOSTS.items())
 @pytest.mark.parametrize("path", ["/", "/api/ui/state", "/openapi.json"])
 async def test_without_a_token_only_a_loopback_host_is_answered(desk, path, host, status):
-    app = make_api(desk, auth=Auth(None))
+    app = make_api(desk, auth=Auth(Operators.of(None)))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         answer = await client.get(path, headers={"Host": host})
         assert answer.status_code == status
@@ -104,7 +105,7 @@ async def test_without_a_token_only_a_loopback_host_is_answered(desk, path, host
 
 
 async def test_another_sites_name_for_this_address_changes_nothing(desk):
-    app = make_api(desk, auth=Auth(None))
+    app = make_api(desk, auth=Auth(Operators.of(None)))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://evil.example") as client:
         answer = await client.patch("/api/ui/control", json={"mode": "HOLD"}, headers={"Origin": "http://evil.example"})
     assert answer.status_code == 400
@@ -117,13 +118,13 @@ async def test_with_a_token_any_host_is_answered(client):
 
 def answer_to(auth, token, address="10.0.0.1"):
     try:
-        return auth.identify(None if token is None else f"Bearer {token}", address)
+        return auth.identify(None if token is None else f"Bearer {token}", address).name
     except ApiError as error:
         return error.status
 
 
 async def test_the_eleventh_wrong_token_in_a_minute_is_429_for_that_address_alone(autojump_clock):
-    auth = Auth(TOKEN)
+    auth = Auth(Operators.of(TOKEN))
     assert [answer_to(auth, "wrong") for _ in range(12)] == [401] * 10 + [429] * 2
     assert answer_to(auth, "wrong", "10.0.0.2") == 401
     assert answer_to(auth, TOKEN) == "api", "a valid token is never refused"

@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 
 from propbot.api import models
+from propbot.domain.approvals import Approval
 from propbot.domain.mode import Mode
 from propbot.status.desk import Conflict, Forbidden, Pending, Unusable
 
@@ -228,11 +229,21 @@ async def test_run_is_refused_with_every_reason(client, held):
 
 
 async def test_run_can_wait_for_another_person(client, held):
-    held.outcome = Pending({"id": "a1", "proposer": "api"})
+    held.outcome = Pending(Approval("a1", '{"mode":"RUN"}', "d", "ann", 0, 300_000_000_000))
     answer = await client.patch(PATH, json={"mode": "RUN"})
     assert answer.status_code == 202
     models.PendingAnswer.model_validate(answer.json())
     assert answer.json()["approval"]["id"] == "a1"
+    assert answer.json()["approval"]["change"] == {"mode": "RUN"}
+    assert "hold" not in answer.json()
+
+
+async def test_a_hold_whose_rest_waits_for_another_person_says_that_it_was_entered(client, desk):
+    desk.outcome = Pending(Approval("a1", '{"safe_mode":false}', "d", "ann", 0, 300_000_000_000))
+    answer = await client.patch(PATH, json={"mode": "HOLD", "safe_mode": False})
+    assert answer.status_code == 202
+    models.PendingAnswer.model_validate(answer.json())
+    assert answer.json()["hold"] == "entered"
 
 
 async def test_run_leaves_hold(client, held):

@@ -47,7 +47,7 @@ async def test_overview_in_hold_names_reason_source_and_time(client, held):
     assert overview["overall"] == "HOLD"
     assert overview["overall_status"]["source"] == "guard:recon"
     assert overview["hold"]["line"].startswith("HOLD since 03:12:09Z by guard:recon: binance-um BTCUSDT")
-    assert overview["hold"]["cancel"] == {"left": 0, "seconds": 0.02}
+    assert overview["hold"]["cancel"] == {"left": 0, "seconds": 0.02, "not_read_back": []}
     assert overview["safe_mode"] is True, "shown as on in HOLD too"
     assert overview["ts"] == "2026-11-23T03:12:09.123Z"
 

@@ -166,6 +166,19 @@ ITEMS = {
     },
 }
 
+APPROVAL = {
+    "id": "k3f9x2ab",
+    "change": {"mode": "RUN", "order_notional_usdt": "250.5", "loop_venues": ["binance-um", "binance-spot"]},
+    "proposer": "konstantin.konstantinopolsky",
+    "proposed_at": SINCE,
+    "expires_at": SINCE,
+    "state": "VOID",
+    "decided_by": None,
+    "decided_at": None,
+    "reason": "limits or parameters changed in between",
+}
+ITEMS["approvals"] = APPROVAL
+
 
 class FakeApi:
     """`answers` by path or method: (status, body); `asked` keeps what came."""

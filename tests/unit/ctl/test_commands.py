@@ -41,9 +41,12 @@ def test_components_are_a_table_with_the_open_incidents(run):
     assert "incident 7 P0 recon: differs" in output
 
 
-@pytest.mark.parametrize("name", ["components", "state", "orders", "fills", "lots", "positions", "events"])
+TABLES = ["components", "state", "orders", "fills", "lots", "positions", "events", "approvals list"]
+
+
+@pytest.mark.parametrize("name", TABLES)
 def test_tables_fit_eighty_columns_and_lose_nothing(run, name):
-    result = run(name)
+    result = run(*name.split())
     assert result.exit_code == 0
     assert max(len(line) for line in result.stdout.splitlines()) <= 80
     assert "…" not in result.stdout
@@ -127,9 +130,58 @@ def test_resume_that_is_refused_names_every_reason(run, api):
 
 
 def test_resume_that_waits_for_another_person_ends_with_5(run, api):
-    api.answers["PATCH"] = (202, {"status": "pending_approval", "approval": {"id": "a7"}})
+    api.answers["PATCH"] = (202, {"status": "pending_approval", "approval": APPROVAL})
     result = run("resume")
-    assert (result.exit_code, "a7" in result.stdout) == (5, True)
+    assert result.exit_code == 5
+    assert result.stdout.splitlines() == [
+        "waits for another person: approval k3f9x2ab; nothing changed yet",
+        "until 11-23 03:12:09Z that person may: propbotctl approvals approve k3f9x2ab",
+    ]
+    assert json.loads(run("resume", "--json").stdout)["approval"] == APPROVAL
+
+
+APPROVAL = {
+    "id": "k3f9x2ab", "change": {"mode": "RUN"}, "proposer": "ann", "proposed_at": None, "state": "PENDING",
+    "expires_at": "2026-11-23T03:12:09.123Z", "decided_by": None, "decided_at": None, "reason": "",
+}
+
+
+def test_an_approval_shows_who_gave_it_and_what_changed(run, api):
+    approved = {**APPROVAL, "state": "APPROVED", "decided_by": "bob"}
+    path = "/api/ui/approvals/k3f9x2ab/approve"
+    control = api.answers["/api/ui/control-state"][1]
+    changes = {"mode": {"old": "HOLD", "new": "RUN"}}
+    api.answers[path] = (200, {"approval": approved, "control": control, "changes": changes, "warnings": []})
+    result = run("approvals", "approve", "k3f9x2ab")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        "approval k3f9x2ab (mode=RUN) of ann: APPROVED by bob", "mode: HOLD -> RUN", "mode=RUN",
+    ]
+    assert (api.asked[0]["method"], api.asked[0]["path"], api.asked[0]["body"]) == ("POST", path, {})
+    assert json.loads(run("--json", "approvals", "approve", "k3f9x2ab").stdout)["approval"] == approved
+
+
+def test_a_rejection_sends_its_reason(run, api):
+    rejected = {**APPROVAL, "state": "REJECTED", "decided_by": "bob", "reason": "not now"}
+    api.answers["POST"] = (200, {"approval": rejected})
+    result = run("approvals", "reject", "k3f9x2ab", "--reason", "not now")
+    assert result.stdout == "approval k3f9x2ab (mode=RUN) of ann: REJECTED by bob: not now\n"
+    run("approvals", "reject", "k3f9x2ab")
+    assert [asked["body"] for asked in api.asked] == [{"reason": "not now"}, {}]
+
+
+@pytest.mark.parametrize("verb", ["approve", "reject"])
+@pytest.mark.parametrize("status", [403, 404, 409])
+def test_a_decision_that_is_refused_ends_with_1_and_says_why(run, api, verb, status):
+    api.answers["POST"] = (status, {"error": {"code": "x", "message": "needs another person: ann proposed it"}})
+    result = run("approvals", verb, "k3f9x2ab")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "needs another person" in result.stderr
+
+
+def test_an_approval_id_is_no_path(run, api):
+    assert run("approvals", "approve", "../control").exit_code == 2
+    assert api.asked == []
 
 
 def test_drain_sends_its_timeout(run, api):

@@ -1,0 +1,97 @@
+"""/api/ui/approvals: what waits for another person, and that person's word.
+
+    GET  /api/ui/approvals                 newest first
+    POST /api/ui/approvals/<id>/approve    200, or 403 (the proposer, or the role), 404, 409 (decided, expired, void)
+    POST /api/ui/approvals/<id>/reject     the same; with a reason, if one is given
+"""
+
+from __future__ import annotations
+
+import trio
+from quart import Blueprint, Response, g
+from quart_schema import document_querystring, document_request, document_response
+
+from propbot.api import models, present, rows
+from propbot.api.bodies import ApproveBody, PageArgs, RejectBody
+from propbot.api.inputs import read_input
+from propbot.api.query import read_page
+from propbot.api.replies import ApiError, json_reply
+from propbot.control.operators import Role
+from propbot.domain.errors import LedgerError
+from propbot.status.desk import ApprovalOutcome, Conflict, Decided, Desk, Forbidden, Unknown
+
+APPROVER_ENDPOINTS = {"approvals.approve": Role.APPROVER, "approvals.reject": Role.APPROVER}
+READ_S_MAX = 5.0
+DECIDE_S_MAX = 3.0
+"""Shielded from the client's going away: an approval is never half waited for; and bounded, for a hung disk."""
+
+
+def approval_routes(desk: Desk) -> Blueprint:
+    routes = Blueprint("approvals", __name__)
+
+    @routes.get("/api/ui/approvals")
+    @document_querystring(PageArgs)
+    @document_response(models.Approvals)
+    async def approvals() -> Response:
+        """What was proposed under the Two-Man Rule, newest first."""
+        page = read_page(request.args)
+        with trio.fail_after(READ_S_MAX):
+            found, next_cursor = await desk.approvals(page.limit, page.cursor)
+        return json_reply(rows.page(map(present.approval, found), next_cursor))
+
+    @routes.post("/api/ui/approvals/<id>/approve")
+    @document_request(ApproveBody)
+    @document_response(models.ApprovedAnswer)
+    @document_response(models.ErrorAnswer, 403)
+    @document_response(models.ErrorAnswer, 404)
+    @document_response(models.ErrorAnswer, 409)
+    async def approve(id: str) -> Response:
+        """Let it take effect: another person than the proposer, once, before it expires."""
+        await read_input(ApproveBody)
+        try:
+            with trio.fail_after(DECIDE_S_MAX, shield=True):
+                decided = _decided(await desk.approve(id, g.operator))
+        except (LedgerError, trio.TooSlowError) as error:
+            raise _not_durable(error) from None
+        answer = {
+            "approval": present.approval(decided.approval),
+            "control": present.control(desk),
+            "changes": present.changes(decided.done.changes),
+            "warnings": list(decided.done.warnings),
+        }
+        return json_reply(answer)
+
+    @routes.post("/api/ui/approvals/<id>/reject")
+    @document_request(RejectBody)
+    @document_response(models.RejectedAnswer)
+    @document_response(models.ErrorAnswer, 403)
+    @document_response(models.ErrorAnswer, 404)
+    @document_response(models.ErrorAnswer, 409)
+    async def reject(id: str) -> Response:
+        """Refuse it; who proposed it may withdraw it so."""
+        body = await read_input(RejectBody)
+        try:
+            with trio.fail_after(DECIDE_S_MAX, shield=True):
+                decided = _decided(await desk.reject(id, g.operator, (body.reason or "").strip()))
+        except (LedgerError, trio.TooSlowError) as error:
+            raise _not_durable(error) from None
+        return json_reply({"approval": present.approval(decided.approval)})
+
+    return routes
+
+
+def _decided(outcome: ApprovalOutcome) -> Decided:
+    match outcome:
+        case Decided():
+            return outcome
+        case Conflict(reasons=reasons):
+            raise ApiError(409, "not possible: " + "; ".join(reasons), extra={"reasons": list(reasons)})
+        case Forbidden(message=message):
+            raise ApiError(403, message)
+        case Unknown(message=message):
+            raise ApiError(404, message)
+
+
+def _not_durable(error: Exception) -> ApiError:
+    why = "no answer in time" if isinstance(error, trio.TooSlowError) else str(error)
+    return ApiError(503, f"the ledger does not answer ({why}): the proposal is void, see component ledger")

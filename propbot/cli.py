@@ -123,6 +123,53 @@ def replay_command(
         show_result(result, report)
 
 
+@main.command("simulate")
+@click.option("--seed", "seeds", metavar="N", help="The seed to run.  [default: 1]")
+@click.option("--seeds", "many", metavar="A..B", help="Many seeds, both ends included.")
+@click.option("--hours", default=1.0, show_default=True, help="Virtual hours of trading a seed; fractions too.")
+@click.option("--jobs", default=1, show_default=True, help="Processes that run seeds side by side.")
+@click.option(
+    "--log", type=click.Path(path_type=Path, dir_okay=False),
+    help="A JSON line for each seed is appended; seeds that it has already are not run again.",
+)
+@click.option("--twice", is_flag=True, help="Run each seed in two processes; their traces must be the same.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object for each seed and nothing else.")
+def simulate_command(
+    seeds: str | None, many: str | None, hours: float, jobs: int, log: Path | None, twice: bool, as_json: bool
+) -> None:
+    """Trade for hours of virtual time while faults drawn from the seed strike, then check every invariant. Exit 1, and
+    the seed, on a violation."""
+    from propbot.simulate.command import SimulateOptions, again, describe_seed, parse_seeds, read_log, simulate
+
+    try:
+        if seeds is not None and many is not None:
+            raise ValueError("--seed and --seeds exclude each other")
+        chosen = parse_seeds(many or seeds or "1")
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
+    if not 0.005 <= hours <= 1000 or jobs < 1:
+        raise click.UsageError("--hours lies between 0.005 and 1000, --jobs is 1 or more")
+    _set_up_logging("console", "CRITICAL")
+    try:
+        known = {} if log is None else read_log(log, hours)
+        found = [known[seed] for seed in chosen if seed in known]
+        for told in simulate(SimulateOptions(chosen, hours, jobs, log, twice)):
+            found.append(told)
+            click.echo(f"{len(found)}/{len(chosen)} {describe_seed(told)}", err=True)
+            if as_json:
+                click.echo(msgspec.json.encode(told).decode())
+    except (PropBotError, OSError) as error:
+        _exit_on(_problems_of(error))
+    broken = [told for told in found if told["violations"]]
+    for told in broken:
+        click.echo(f"propbot: seed {told['seed']} broke what must hold; again: {again(told)}", err=True)
+        for story in told["violations"]:
+            click.echo(f"  {story}", err=True)
+    if broken:
+        sys.exit(BAD_INPUT)
+    click.echo(f"{len(found)} of {len(chosen)} seeds held every invariant", err=True)
+
+
 @main.command()
 def check() -> None:
     """Check settings and venues without trading; every problem at once. Exit 0 or 1."""

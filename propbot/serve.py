@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import trio
 from attrs import frozen
+from quart_trio import QuartTrio
 
 from propbot.api.app import make_api
 from propbot.api.auth import Auth
@@ -16,6 +17,11 @@ from propbot.service import Service
 from propbot.settings import Api
 
 
+def make_app(service: Service) -> QuartTrio:
+    """What is served; a simulation calls it in memory."""
+    return make_api(ServiceDesk(service, service.keeper), auth=Auth(service.people))
+
+
 @frozen
 class ApiServer:
     """`app.ServeApi`. OSError, before it has `started`, if the address can't be listened on."""
@@ -24,7 +30,7 @@ class ApiServer:
     on_listening: Callable[[Service, str], None]
 
     async def __call__(self, service: Service, shutdown: trio.Event, *, task_status: trio.TaskStatus[object]) -> None:
-        app = make_api(ServiceDesk(service, service.keeper), auth=Auth(service.people))
+        app = make_app(service)
 
         def started(url: str) -> None:
             service.board.put("api", "API", "engine", Health.OK, f"listens on {url}")

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import trio
-from quart import Blueprint, Response, g
+from quart import Blueprint, Response, g, request
 from quart_schema import document_querystring, document_request, document_response
 
 from propbot.api import models, present, rows

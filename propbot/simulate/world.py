@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import trio
@@ -27,103 +28,60 @@ from attrs import define, field
 
 from propbot.app import Stop, run_service
 from propbot.domain.instruments import Credentials, Endpoints, VenueId
-from propbot.kit.clock import VirtualClock
-from propbot.kit.crash import CrashPoints
+from propbot.domain.market import DepthSnapshot, TopOfBook
+from propbot.kit.clock import OffsetClock, VirtualClock
 from propbot.kit.disk import open_sqlite
-from propbot.kit.memory import MemoryStream
-from propbot.kit.net import Address, Handler, MemoryNetwork
+from propbot.kit.net import MemoryNetwork
 from propbot.kit.threads import open_inline_worker
-from propbot.kit.trace import MemoryTrace
+from propbot.kit.trace import MemoryTrace, Trace
 from propbot.kit.ws_clients import WS_CLIENTS
 from propbot.service import Seams, Service, ServiceConfig, VenueConfig
 from propbot.settings import Settings, load_settings
+from propbot.simulate.mortal import (
+    Killed,
+    Life,
+    MortalConnection,
+    MortalCrashPoints,
+    MortalNetwork,
+    replace_file_of,
+)
 from propbot.simvenue.access import HostAccess
 from propbot.simvenue.host import HostConfig, run_host
 from propbot.simvenue.instruments import DEFAULT_FEES
-from propbot.simvenue.records import MarketSource
+from propbot.simvenue.records import MarketFrame, MarketSource
 from propbot.simvenue.synthetic import SyntheticMarket
 from propbot.venues.registry import make_dialect
 
+MakeTrace = Callable[[str, list[dict[str, Any]]], Trace]
+"""(who, the rows that all write into)."""
 EPOCH_NS = 1_790_000_000_000_000_000
 """Some moment of 2026: the simulated wall clock begins here."""
 
 
-class Killed(BaseException):
-    """The simulated SIGKILL: no `except Exception` of the service may see it."""
-
-
 @define(eq=False)
-class Life:
-    """One life of the bot. After `dead` is set, nothing that it does has an effect outside of it."""
+class SeenMarket:
+    """A market that remembers what it published as best: what the venues' books truly were, whatever a fault makes of
+    the frames on their way."""
 
-    dead: bool = False
-    streams: list[MemoryStream] = field(factory=list)
+    inner: MarketSource
+    tops: dict[tuple[str, int], tuple[float, str, str]] = field(factory=dict)
+    """(venue, update id) → when, bid, ask."""
 
-    def end(self) -> None:
-        """What an operating system does for a killed process: its connections are closed."""
-        self.dead = True
-        for stream in self.streams:
-            stream.cut()
+    @property
+    def snapshots(self) -> Mapping[tuple[VenueId, str], DepthSnapshot]:
+        return self.inner.snapshots
 
+    def wall_ns(self) -> int:
+        return self.inner.wall_ns()
 
-class MortalCrashPoints(CrashPoints):
-    """A dead process passes no point any more; in particular it gives no file its name."""
+    async def run(self, publish: Callable[[MarketFrame], None]) -> None:
+        def publish_seen(frame: MarketFrame) -> None:
+            event = frame.event
+            if isinstance(event, TopOfBook):
+                self.tops[event.venue, event.update_id] = (trio.current_time(), event.bid, event.ask)
+            publish(frame)
 
-    def __init__(self, at: str | None, action: Callable[[], None], life: Life) -> None:
-        super().__init__(at, action)
-        self._life = life
-
-    def passage(self, name: str) -> None:
-        if self._life.dead:
-            raise Killed
-        super().passage(name)
-
-
-class MortalNetwork:
-    """The world's network as one life of the bot sees it."""
-
-    def __init__(self, inner: MemoryNetwork, life: Life) -> None:
-        self._inner, self._life = inner, life
-
-    async def connect(self, address: Address) -> trio.abc.Stream:
-        if self._life.dead:
-            raise ConnectionRefusedError("dead")
-        stream = await self._inner.connect(address)
-        assert isinstance(stream, MemoryStream)
-        self._life.streams.append(stream)
-        return stream
-
-    async def serve(self, handler: Handler, host: str, port: int, **options: Any) -> None:
-        await self._inner.serve(handler, host, port, **options)
-
-
-class MortalConnection:
-    """A SQLite connection whose owner can die, or whose disk can fail: `before` runs before each statement."""
-
-    def __init__(self, inner: sqlite3.Connection, before: Callable[[str], None]) -> None:
-        object.__setattr__(self, "_inner", inner)
-        object.__setattr__(self, "_before", before)
-
-    _inner: sqlite3.Connection
-    _before: Callable[[str], None]
-
-    def execute(self, sql: str, *arguments: Any) -> sqlite3.Cursor:
-        self._before(sql)
-        return self._inner.execute(sql, *arguments)
-
-    def executemany(self, sql: str, *arguments: Any) -> sqlite3.Cursor:
-        self._before(sql)
-        return self._inner.executemany(sql, *arguments)
-
-    def commit(self) -> None:
-        self._before("COMMIT")
-        self._inner.commit()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._inner, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        setattr(self._inner, name, value)
+        await self.inner.run(publish_seen)
 
 
 @define(eq=False)
@@ -131,11 +89,15 @@ class World:
     tmp_path: Path
     seed: int
     clock: VirtualClock
+    bot_clock: OffsetClock
+    """The clock of the bot's machine: it may be off, or be stepped."""
+    market: SeenMarket
     network: MemoryNetwork
     nursery: trio.Nursery
     access: HostAccess
     rows: list[dict[str, Any]]
     given: dict[str, str]
+    make_trace: MakeTrace
     bot: Service | None = None
     life: Life = field(factory=Life)
     stop: Stop = field(factory=Stop)
@@ -143,20 +105,26 @@ class World:
     settings: Settings | None = None
     disk_fault: Callable[[str], None] | None = None
     """Runs before each SQL statement of the bot's ledger; raises to make it fail."""
+    state_fault: Callable[[], None] = field(default=lambda: None)
+    """Runs before the state file is written; raises OSError to make it fail."""
+    crash_points: MortalCrashPoints | None = None
+    """Of this life: may be armed while it lives."""
     _ended: trio.Event = field(factory=trio.Event)
     _scope: trio.CancelScope | None = None
 
     async def start_bot(self, crash_at: str | None = None, **more: str) -> Service:
         """A new life on the same data directory; `more` are settings of this life."""
         self.life, self.stop, self._ended = Life(), Stop(), trio.Event()
+        self.bot = None
         self.starts += 1
         self.settings = load_settings({"DATA_DIR": str(self.tmp_path / "bot"), **self.given, **more}, None)
         (self.tmp_path / "bot").mkdir(exist_ok=True)
-        trace = MemoryTrace("bot", self.rows)
+        trace = self.make_trace("bot", self.rows)
+        self.crash_points = MortalCrashPoints(crash_at, self._die, self.life)
         seams = Seams(
-            MortalNetwork(self.network, self.life), self.clock, random.Random(self.seed * 1000 + self.starts),
-            open_inline_worker, self._open_sqlite, trace,
-            MortalCrashPoints(crash_at, self._die, self.life), open_websocket=WS_CLIENTS[self.settings.house.ws_client],
+            MortalNetwork(self.network, self.life), self.bot_clock, random.Random(self.seed * 1000 + self.starts),
+            open_inline_worker, self._open_sqlite, trace, self.crash_points,
+            replace_file_of(self.life, lambda: self.state_fault()), WS_CLIENTS[self.settings.house.ws_client],
         )
         config = ServiceConfig(self.settings, self._venue_configs(), self.tmp_path / "bot")
         self.bot = await self.nursery.start(partial(self._live, config, seams))
@@ -173,6 +141,15 @@ class World:
         assert self._scope is not None
         self._scope.cancel()
         await self._ended.wait()
+
+    @property
+    def dead(self) -> bool:
+        """No bot lives now, or the last one is just about to end."""
+        return self.bot is None or self.life.dead or self.stop.requested.is_set()
+
+    def note(self, kind: str, **fields: Any) -> None:
+        """A row of the harness itself."""
+        self.make_trace("harness", self.rows)(kind, **fields)
 
     async def wait_dead(self) -> None:
         """Until this life has ended, by a crash point for instance."""
@@ -193,12 +170,13 @@ class World:
         self, config: ServiceConfig, seams: Seams, *, task_status: trio.TaskStatus[Service]
     ) -> None:
         ended = self._ended
+        life = self.life
         try:
             with trio.CancelScope() as self._scope:
                 await run_service(config, seams, stop=self.stop, task_status=task_status)
         except BaseExceptionGroup as group:
             _, rest = group.split(Killed)
-            if rest is not None or not self.life.dead:
+            if rest is not None or not life.dead:
                 raise
         except Killed:
             pass
@@ -207,10 +185,13 @@ class World:
 
     def _mark_dead(self) -> None:
         self.life.end()
-        self.rows.append({"t": trio.current_time(), "who": "bot", "kind": "crash"})
+        self.make_trace("bot", self.rows)("crash")
 
     def _die(self) -> None:
+        """Wherever the point was passed, in a request's task for instance, the whole life ends."""
         self._mark_dead()
+        if self._scope is not None:
+            self._scope.cancel()
         raise Killed
 
     def _open_sqlite(self, path: Path) -> Any:
@@ -243,14 +224,17 @@ async def open_world(
     latency_s: float = 0.005,
     epoch_ns: int = EPOCH_NS,
     make_source: Callable[[VirtualClock], MarketSource] | None = None,
-    **given: str,
+    make_trace: MakeTrace = MemoryTrace,
+    given: Mapping[str, str] = MappingProxyType({}),
+    **more: str,
 ) -> AsyncIterator[World]:
-    """Venues that run; no bot yet. `given` are settings of every life of the bot; wall clocks begin at `epoch_ns`."""
+    """Venues that run; no bot yet. `given` and `more` are settings of every life of the bot; wall clocks begin at
+    `epoch_ns`. `make_trace` makes the sink of one who writes into the world's rows."""
     clock = VirtualClock(epoch_ns)
     clock.wall_ns()  # the epoch is now
     network = MemoryNetwork()
     venues = (VenueId("binance-um"), VenueId("binance-spot"))
-    source = (
+    source = SeenMarket(
         make_source(clock) if make_source is not None
         else SyntheticMarket(venues, seed, clock.wall_ns, updates_per_s)
     )
@@ -259,12 +243,14 @@ async def open_world(
     async with trio.open_nursery() as nursery:
         access: HostAccess = await nursery.start(
             partial(
-                run_host, host, network=network, source=source, store_path=tmp_path / "simvenue.db",
+                run_host, host, network=network, source=source, store_path=None,
                 rng=random.Random(seed), mono_ns=lambda: round(trio.current_time() * 1e9),
-                trace=MemoryTrace("venue", rows), tls=False, ca_file=None,
+                trace=make_trace("venue", rows), tls=False, ca_file=None,
             )
         )
-        world = World(tmp_path, seed, clock, network, nursery, access, rows, given)
+        bot_clock = OffsetClock(clock.wall_ns)
+        settings = {**given, **more}
+        world = World(tmp_path, seed, clock, bot_clock, source, network, nursery, access, rows, settings, make_trace)
         yield world
         if world.bot is not None and not world._ended.is_set():
             await world.stop_bot()

@@ -51,7 +51,7 @@ def check_limits(evidence: Evidence) -> Iterator[Violation]:
             recent.popleft()
         for told in _judge_order(evidence, sides, row):
             yield Violation("I2", row["t"], f"{row['venue']} {row['client_order_id']}: {told}")
-        if len(recent) > evidence.limits.orders_per_min:
+        if len(recent) == evidence.limits.orders_per_min + 1:
             yield Violation("I2", row["t"], f"{len(recent)} orders in a minute")
 
 

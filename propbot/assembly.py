@@ -81,6 +81,7 @@ def assemble(
     )
     modes.blockers = service.blockers
     modes.on_enter = service.begin_winddown
+    modes.on_leave = service.on_leave_hold
     return service
 
 

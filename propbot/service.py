@@ -27,7 +27,7 @@ from propbot.domain.clock import Clock
 from propbot.domain.dialect import Dialect
 from propbot.domain.events import Detail
 from propbot.domain.instruments import Endpoints, Fees, Instrument, Kind, VenueId
-from propbot.domain.mode import CancelResult
+from propbot.domain.mode import CancelResult, Mode
 from propbot.domain.money import ZERO, amount_text
 from propbot.domain.orders import (
     AccountChanged,
@@ -50,6 +50,7 @@ from propbot.execution.simulation import SimulatedExecutor
 from propbot.execution.winddown import WindDown
 from propbot.feeds.session import FeedHealth
 from propbot.guards.book_integrity import BookSeen
+from propbot.guards.hedge import HedgeGuard
 from propbot.guards.kill_caps import CapsSeen
 from propbot.guards.ledger import LedgerSeen
 from propbot.guards.loop_lag import WINDOW_S, LagSeen
@@ -328,16 +329,24 @@ class Service:
         last_ms = None if health.last_write_s is None else health.last_write_s * 1000
         return LedgerSeen(health.failed or self.keeper.failed, self.ledger.waiting_s, last_ms)
 
-    def blockers(self) -> Sequence[str]:
-        """Why HOLD can't be left now."""
+    def blockers(self, mode: Mode = Mode.RUN) -> Sequence[str]:
+        """Why HOLD can't be left for `mode` now. DRAIN is the way out of an exposure that no wind-down could close: it
+        hedges and closes, so the exposure alone does not block it."""
         for watch in self.watches.values():
             watch.look()
-        reasons = [watch.blocker for watch in self.watches.values() if watch.blocker is not None]
+        blocking = {id: watch.blocker for id, watch in self.watches.items() if watch.blocker is not None}
+        exposed = blocking.pop("hedge", None)
+        reasons = list(blocking.values())
         if not self.winddown.done.is_set():
             reasons.append("the wind-down of this HOLD is still under way, a few seconds at most")
         reasons += [f"task {name} is dead: restart the service" for name in sorted(self.dead_tasks)]
         refused = {venue: link.access_refused for venue, link in self.links.items() if link.access_refused}
         reasons += [f"{venue} refuses our key: {story}" for venue, story in refused.items()]
+        if exposed is not None and mode is not Mode.DRAIN:
+            way_out = "" if reasons else "; mode DRAIN is possible: it hedges and closes, opens nothing"
+            reasons = [exposed + way_out, *reasons]
+        if self.modes.view.mode is Mode.DRAIN and self.exposed():  # no way around the guard: HOLD, DRAIN, RUN
+            reasons.append("DRAIN is still closing an exposure")
         return reasons
 
     def bond(self) -> Bond:
@@ -348,6 +357,13 @@ class Service:
             start=settings.start, drain_timeout_s=self.drain_timeout_s,
         )
         return Bond(self.modes.holds, self.modes.view.mode, digest)
+
+    def on_leave_hold(self, mode: Mode) -> None:
+        """Part of the step out of HOLD: the exposure that DRAIN is to close has its time anew."""
+        watch = self.watches.get("hedge")
+        if mode is Mode.DRAIN and watch is not None and isinstance(watch.guard, HedgeGuard):
+            watch.guard.begin_anew()
+            watch.tripped = None
 
     def begin_winddown(self) -> None:
         """Part of the step into HOLD: this HOLD's wind-down has not ended yet."""

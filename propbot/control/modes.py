@@ -56,8 +56,11 @@ class ModeKeeper:
     rules: ModeRules
     clock: Clock
     trace: Trace
-    blockers: Callable[[], Sequence[str]] = field(default=lambda: ())
-    """Why HOLD can't be left now: guards whose trip has not cleared, a wind-down that still runs, a dead task."""
+    blockers: Callable[[Mode], Sequence[str]] = field(default=lambda mode: ())
+    """Why HOLD can't be left for that mode now: guards whose trip has not cleared, a wind-down that still runs, a dead
+    task."""
+    on_leave: Callable[[Mode], None] = field(default=lambda mode: None)
+    """Called in the step that leaves HOLD, with the mode that follows; must not wait."""
     on_enter: Callable[[], None] = field(default=lambda: None)
     """Called in the step that enters HOLD; must not fail and must not wait."""
     episode: int = field(init=False)
@@ -116,13 +119,15 @@ class ModeKeeper:
             "proposer": operator, "approver": seconded.by, "approval": seconded.id
         }
         self.trace("resume", operator=operator, mode=str(mode), **people)
+        if self.view.mode is Mode.HOLD:
+            self.on_leave(mode)
         self._leave_hold(mode, f"operator:{operator}")
 
     def resume_problems(self, mode: Mode) -> Sequence[str]:
         """Why `mode` can't be taken up now; empty when it can."""
         if self.view.mode is mode or (mode is Mode.DRAIN and self.view.mode is Mode.RUN):
             return ()  # DRAIN from RUN tightens, and is always allowed
-        reasons = list(self.blockers())
+        reasons = list(self.blockers(mode))
         if not self._ready:
             reasons.append("the start's reconciliation has not agreed yet; see component recon")
         return reasons

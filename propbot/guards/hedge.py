@@ -25,6 +25,10 @@ class HedgeGuard:
     title: str = field(default="Net exposure", init=False)
     interval_s: float = field(default=0.05, init=False)
 
+    def begin_anew(self) -> None:
+        """Whatever is open has the whole deadline again: an operator has ordered it to be closed."""
+        self._since = None
+
     def look(self) -> Finding:
         exposure = self.exposure()
         now = self.now_s()

@@ -128,7 +128,7 @@ def test_an_operator_leaves_hold(modes: ModeKeeper, rows: Rows, mode: Mode) -> N
 
 @pytest.mark.parametrize("mode", [Mode.RUN, Mode.DRAIN])
 def test_what_has_not_cleared_refuses_the_resume_with_every_reason(modes: ModeKeeper, mode: Mode) -> None:
-    modes.blockers = lambda: ["guard:recon has not cleared: x", "guard:ledger has not cleared: y"]
+    modes.blockers = lambda mode: ["guard:recon has not cleared: x", "guard:ledger has not cleared: y"]
     modes.hold("one", "guard:recon")
     with pytest.raises(ResumeRefused) as refused:
         modes.resume("ann", mode)
@@ -160,7 +160,7 @@ def test_nothing_is_armed_before_the_start_is_through(hand_clock: HandClock, row
 
 
 def test_draining_from_run_is_always_allowed_and_running_again_is_not(modes: ModeKeeper) -> None:
-    modes.blockers = lambda: ["guard:recon has not cleared"]
+    modes.blockers = lambda mode: ["guard:recon has not cleared"]
     modes.resume("ann", Mode.DRAIN)
     assert modes.view.mode is Mode.DRAIN
     with pytest.raises(ResumeRefused):
@@ -168,7 +168,7 @@ def test_draining_from_run_is_always_allowed_and_running_again_is_not(modes: Mod
 
 
 def test_a_resume_to_the_mode_in_force_changes_nothing(modes: ModeKeeper, rows: Rows) -> None:
-    modes.blockers = lambda: ["not asked"]
+    modes.blockers = lambda mode: ["not asked"]
     count = len(rows.rows)
     modes.resume("ann", Mode.RUN)
     assert len(rows.rows) == count

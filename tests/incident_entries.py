@@ -27,13 +27,24 @@ def read_entries() -> dict[str, tuple[str, ...]]:
 
 
 def entry_of(reason: str, source: str) -> str | None:
-    """The template that knows this reason; None if no entry of the source does."""
+    """The template that knows this reason, or the first of several joined by "; "; None if one of them is unknown."""
     for known, templates in read_entries().items():
         prefix, variable, _ = known.partition("<")
-        if source != known and not (variable and source.startswith(prefix)):
-            continue
-        for template in templates:
-            if re.fullmatch(_pattern(template), reason, flags=re.S):
+        if source == known or (variable and source.startswith(prefix)):
+            found = _first_of(reason, templates)
+            if found is not None:
+                return found
+    return None
+
+
+def _first_of(reason: str, templates: tuple[str, ...]) -> str | None:
+    for template in templates:
+        if re.fullmatch(_pattern(template), reason, flags=re.S):
+            return template
+    for template in templates:
+        for joint in re.finditer("; ", reason):
+            whole = re.fullmatch(_pattern(template), reason[: joint.start()], flags=re.S)
+            if whole and _first_of(reason[joint.end() :], templates):
                 return template
     return None
 

@@ -23,7 +23,7 @@ def sources_in_code() -> set[str]:
                 text = node.value
                 if text.startswith("guard:") and text.removeprefix("guard:").isidentifier():
                     found.add(text)
-                if text in ("operator:", "crash:"):
+                if text in PREFIXES:
                     found.add(text)
         if path.parent.name == "guards":
             found |= {f"guard:{id}" for id in _ids(tree)}

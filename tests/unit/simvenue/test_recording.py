@@ -123,7 +123,9 @@ async def test_a_truncated_file_plays_up_to_the_cut_and_then_says_where_it_was(a
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"not gzip at all", gzip.compress(b""), gzip.compress(f"{T0_NS} {_ticker(1)}\n".encode())]
+    "content",
+    [b"", b"not gzip at all", gzip.compress(b""), gzip.compress(f"{T0_NS} {_ticker(1)}\n".encode())],
+    ids=["nothing", "no gzip", "no line", "no stream name"],  # gzip stamps the second, and ids must not change
 )
 def test_a_file_that_is_no_recording_is_refused_at_once(tmp_path, content):
     path = tmp_path / "none.gz"

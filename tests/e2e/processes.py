@@ -53,13 +53,17 @@ class Bot:
         self.http = httpx.Client(base_url=f"http://127.0.0.1:{self.port}", timeout=10)
 
     def start(self) -> None:
+        self.start_unchecked()
+        self.wait(lambda: self.get("/healthz")["status"] == "ok", "the API")
+
+    def start_unchecked(self) -> None:
+        """Begun, and perhaps on its way to a crash point."""
         self.folder.mkdir(parents=True, exist_ok=True)
         log = open(self.folder / "bot.log", "ab")  # noqa: SIM115 (the process keeps it)
         with log:
             self.process = subprocess.Popen(
                 [*PROPBOT, "run"], cwd=self.folder, env=clean_environ(**self.settings), stdout=log, stderr=log
             )
-        self.wait(lambda: self.get("/healthz")["status"] == "ok", "the API")
 
     def get(self, path: str, **params: Any) -> Any:
         answer = self.http.get(path, params=params)
@@ -101,6 +105,11 @@ class Bot:
         assert self.process is not None
         self.process.kill()
         self.process.wait(10)
+
+    def wait_ended(self, within_s: float) -> None:
+        """Until it has killed itself."""
+        assert self.process is not None
+        assert self.process.wait(within_s) == -signal.SIGKILL, self.log_tail()
 
     def terminate(self, number: int = signal.SIGTERM) -> tuple[int, float]:
         """(exit code, seconds that it took)."""
@@ -158,6 +167,18 @@ class Venue:
             if len(page) < 1000:
                 return found
             from_id = page[-1]["id"] + 1
+
+    def all_orders(self) -> list[dict[str, Any]]:
+        """Every order that the venue ever took from this account, oldest first."""
+        path = "/fapi/v1/allOrders" if self._perp else "/api/v3/allOrders"
+        found: list[dict[str, Any]] = []
+        from_id = 1
+        while True:
+            page = self.signed(path, symbol="BTCUSDT", orderId=from_id, limit=1000)
+            found += page
+            if len(page) < 1000:
+                return found
+            from_id = page[-1]["orderId"] + 1
 
     def fill_keys(self) -> set[tuple[str, ...]]:
         """What identifies a fill and what it did."""

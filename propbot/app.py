@@ -474,7 +474,7 @@ async def _run_state(service: Service) -> None:
 
 async def _run_status(service: Service) -> None:
     while True:
-        service.note_day()
+        service.note_measures()
         service.report_components()
         service.heartbeat_mono_s = service.seams.clock.mono_s()
         await trio.sleep(0.25)

@@ -38,6 +38,7 @@ from propbot.spread.reference import MovingBasis
 from propbot.status.board import Board
 from propbot.status.day import TradingDay
 from propbot.status.incidents import Incidents
+from propbot.status.slo import Slo, Windows
 from propbot.watching import join_guards
 
 
@@ -74,6 +75,7 @@ def assemble(
     service.day = TradingDay(service.counters)
     _join_execution(service)
     _join_pipeline(service)
+    _join_slo(service)
     join_guards(service)
     service.people = settings.people()
     service.approvals = Approvals(
@@ -119,7 +121,7 @@ def _join_execution(service: Service) -> None:
     )
     service.winddown = WindDown(
         service.blotter, service.executor, service.gateways, service.pair, seams.clock, seams.trace,
-        service.on_stuck, service.on_ledger_failure, service.note_cancel,
+        service.on_stuck, service.on_ledger_failure, service.note_cancel, service.executor.tally.note_cancel,
     )
 
 
@@ -143,6 +145,18 @@ def _join_pipeline(service: Service) -> None:
         service.simulator, service.modes.gate_state, service.unusable, service.free_balances, service.on_stuck,
         service.on_drained, service.on_failed_pairs,
         service.seams.clock, service.executor.ids, service.seams.trace, service.orders_last_minute,
+    )
+
+
+def _join_slo(service: Service) -> None:
+    tally, settings = service.executor.tally, service.config.settings
+    service.executor.on_first_byte = service.pipeline.note_first_byte
+    windows = Windows(
+        service.pipeline.tick_to_order_ms, tally.rtt_ms, tally.rejected, tally.cancel_failed, service.lag.window
+    )
+    service.slo = Slo(
+        service.seams.clock.mono_s, windows, lambda: service.day.drawdown, settings.guarding.daily_loss_usdt_max,
+        settings.risk.max_book_age_s,
     )
 
 

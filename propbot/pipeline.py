@@ -38,6 +38,7 @@ from propbot.execution.executor import Executor, Stuck
 from propbot.execution.simulation import SimulatedExecutor
 from propbot.kit.ids import Ids
 from propbot.kit.trace import Trace, no_trace
+from propbot.kit.window import Window
 from propbot.market import TradingMarket
 from propbot.risk.limits import Approved, Holdings, Limits, Refused, check_intent
 from propbot.spread.edge import Costs, Edge, Prices, compute_edge
@@ -52,6 +53,8 @@ REFUSED_PAUSE_S = 0.1
 """What risk refused is not decided again with each frame while nothing of ours has moved."""
 FIRST_PAUSE_S = 0.125
 PAUSE_DOUBLINGS_MAX = 6
+TIMED_S = 600.0
+"""How far back the way from tick to order is measured."""
 KEPT_BPS = Decimal("0.001")
 """What is kept of an edge in the ledger; more digits say nothing."""
 
@@ -125,7 +128,14 @@ class Pipeline:
     """Real pairs that filled nothing or had to be unwound, since the last that succeeded or since trading was armed."""
     simulating: bool = False
     """Set by each tick: decisions are for the simulator and its lots."""
+    tick_to_order_ms: Window = field(factory=lambda: Window(TIMED_S), init=False)
+    """From the arrival of the frame that woke the trading task to the first byte of the first order decided on it."""
     _wake: trio.Event = field(factory=trio.Event)
+    _woken_mono_s: float | None = field(default=None, init=False)
+    """When the frame came that woke the trading task; the first of several."""
+    _acting_on_mono_s: float | None = field(default=None, init=False)
+    _timed: tuple[str, float] | None = field(default=None, init=False)
+    """The intent whose first byte is waited for, and when its frame came."""
     _terms: Terms = field(default=_NO_TERMS, init=False)
     _refused_until_mono_s: float = field(default=-inf, init=False)
 
@@ -184,6 +194,8 @@ class Pipeline:
         if self._pays(*walked, now_mono_s) or (
             self.blotter.lots and self._may_be_due(bid + ask, other_bid + other_ask)
         ):
+            if self._woken_mono_s is None:
+                self._woken_mono_s = max(self.market.books[each].last_frame_mono_s or 0.0 for each in self.venues)
             self._wake.set()
 
     def _walk_roughly(self, terms: Terms) -> tuple[float, float, float, float]:
@@ -241,6 +253,7 @@ class Pipeline:
         """Until cancelled, at first at once: act when woken, and look at least every `poll_interval_s`."""
         self.failed_in_a_row = 0  # armed again: whoever resumed has seen what failed
         while True:
+            self._acting_on_mono_s, self._woken_mono_s = self._woken_mono_s, None
             acted = await self.tick()
             if acted and self.failed_in_a_row:  # not after a mere look: exits must not wait for it
                 await self._pause_after_failure()
@@ -431,6 +444,7 @@ class Pipeline:
             case Approved():
                 self.refusals = ()
         self._trace_decision(intent, lot)
+        self._timed = None if self._acting_on_mono_s is None else (intent.id, self._acting_on_mono_s)
         trader = self.simulator if self.simulating else self.executor
         stuck = await trader.carry_out(verdict.intent, lot)
         if stuck is not None:
@@ -441,6 +455,13 @@ class Pipeline:
         succeeded = (after is not None and after.state is LotState.OPEN) if purpose is Purpose.OPEN else after is None
         self.failed_in_a_row = 0 if succeeded else self.failed_in_a_row + 1
         return True
+
+    def note_first_byte(self, intent_id: str) -> None:
+        """Right before the first byte of one of its orders."""
+        if self._timed is not None and self._timed[0] == intent_id:
+            now = self.clock.mono_s()
+            self.tick_to_order_ms.note(now, (now - self._timed[1]) * 1000)
+            self._timed = None
 
     def _trace_decision(self, intent: Intent, lot: Lot) -> None:
         """What was expected, so that what came of it can be held against it."""

@@ -79,6 +79,7 @@ from propbot.status.board import Board
 from propbot.status.day import TradingDay
 from propbot.status.equity import compute_notional, compute_pnl
 from propbot.status.incidents import Incidents
+from propbot.status.slo import Slo
 
 GUARD_GROUP = "guards"
 DEFAULT_LOT_STEP = Decimal("0.001")
@@ -195,6 +196,7 @@ class Service:
     day: TradingDay = field(init=False)
     parameters: Parameters = field(factory=Parameters, init=False)
     """What the environment said at the start, and what operators have set; durable with the mode."""
+    slo: Slo = field(init=False)
     drain_asked: DrainAsked | None = field(default=None, init=False)
     dead_tasks: set[str] = field(factory=set, init=False)
     """Engine tasks that ended; only a restart brings them back."""
@@ -314,8 +316,12 @@ class Service:
         notional = compute_notional(positions, self.market.mark)
         return CapsSeen(self.day.date, self.day.drawdown, notional, self.pipeline.failed_in_a_row)
 
-    def note_day(self) -> None:
-        """Measure the day's profit and loss."""
+    def note_measures(self) -> None:
+        """What is sampled four times a second: the day's profit and loss, the books' ages."""
+        now = self.seams.clock.mono_s()
+        for age_s in self.book_ages_s().values():
+            if age_s is not None:
+                self.slo.book_age_s.note(now, age_s)
         self.day.note(compute_pnl(self.blotter.accounts.values(), self.market.mark), self.seams.clock.wall_ns())
 
     def books_seen(self) -> Mapping[str, BookSeen]:
@@ -501,6 +507,8 @@ class Service:
     def on_recon(self, result: ReconResult) -> None:
         if result.verdict is Verdict.AGREES:
             self.links[result.venue].access_refused = ""  # signed reads go through again
+        began = result.verdict is Verdict.DIFFERS and self.reconciler.state[result.venue].differed_in_a_row == 1
+        self.slo.recon_differed.note(self.seams.clock.mono_s(), float(began))
         if result.verdict is Verdict.DIFFERS:
             self.journal.say("WARN", "recon", "; ".join(result.differences), venue=result.venue)
         recon = self.watches.get("recon")

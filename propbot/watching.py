@@ -13,6 +13,7 @@ from propbot.guards.maintenance_calendar import MaintenanceCalendar
 from propbot.guards.rate_limit import RateLimitGuard
 from propbot.guards.recon import ReconGuard
 from propbot.guards.runaway_breaker import RunawayBreaker
+from propbot.guards.slo import SloGuard
 from propbot.guards.watch import Guard, Watch
 from propbot.guards.watchdog import Watchdog
 from propbot.service import Service
@@ -49,6 +50,7 @@ def join_guards(service: Service) -> None:
             ),
         ),
         LoopLagGuard(service.lag_seen, guarding.loop_lag_p95_s_max, guarding.loop_stall_s_max),
+        SloGuard(service.slo.readings),
         BookIntegrityGuard(service.books_seen, mono_s, guarding.resyncs_per_min_max),
         MaintenanceCalendar(guarding.maintenance_windows, lambda: service.seams.clock.wall_ns() / 1e9),
     )

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from quart import Response
+import trio
+from quart import Response, g
 from quart_trio import QuartTrio
 
 from propbot.api.approvals import APPROVER_ENDPOINTS, approval_routes
@@ -33,7 +34,23 @@ def make_api(desk: Desk, *, auth: Auth) -> QuartTrio:
         app.register_blueprint(make(desk))
     install_docs(app, desk.version, with_token=not auth.off)
     app.after_request(_harden)
+    _measure(app, desk)
     return app
+
+
+def _measure(app: QuartTrio, desk: Desk) -> None:
+    """How long each answer took to make, its refusals included."""
+
+    async def begin() -> None:
+        g.began_mono_s = trio.current_time()
+
+    async def end(response: Response) -> Response:
+        if "began_mono_s" in g:
+            desk.note_request((trio.current_time() - g.began_mono_s) * 1000)
+        return response
+
+    app.before_request_funcs.setdefault(None, []).insert(0, begin)  # before the one that asks for the token
+    app.after_request(end)
 
 
 async def _harden(response: Response) -> Response:

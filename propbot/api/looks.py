@@ -51,6 +51,12 @@ def look_routes(desk: Desk) -> Blueprint:
         """Every component with what it measured, and the incidents."""
         return json_reply(present.components(desk))
 
+    @routes.get("/api/ui/status/slo")
+    @document_response(models.Slo)
+    async def slo() -> Response:
+        """Each service level: what was measured over its window, against its threshold."""
+        return json_reply(present.slo(desk))
+
     @routes.get("/api/ui/state")
     @document_response(models.State)
     async def state() -> Response:

@@ -112,6 +112,22 @@ class Components(Output):
     incidents: list[IncidentItem]
 
 
+class SloItem(Output):
+    title: str
+    value: float | None
+    threshold: float
+    unit: str
+    window_s: float | None
+    state: Literal["OK", "BREACH", "unknown"]
+    samples: int
+    severity: str
+
+
+class Slo(Output):
+    ts: str
+    metrics: dict[str, SloItem]
+
+
 class Position(Output):
     venue: str
     symbol: str

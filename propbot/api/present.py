@@ -147,6 +147,26 @@ def components(desk: Desk) -> Json:
     }
 
 
+def slo(desk: Desk) -> Json:
+    """By id. A `window_s` of null is "since midnight UTC"."""
+    return {
+        "ts": iso_utc(desk.now_ns()),
+        "metrics": {
+            item.id: {
+                "title": item.title,
+                "value": item.value,
+                "threshold": item.threshold,
+                "unit": item.unit,
+                "window_s": item.window_s,
+                "state": str(item.state),
+                "samples": item.samples,
+                "severity": item.severity,
+            }
+            for item in desk.slo()
+        },
+    }
+
+
 def position(item: PositionView) -> Json:
     return {
         "venue": item.venue,

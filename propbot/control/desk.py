@@ -41,6 +41,7 @@ from propbot.status.desk import (
 )
 from propbot.status.equity import compute_equity, compute_unrealised
 from propbot.status.incidents import Incidents
+from propbot.status.slo import SloReading
 from propbot.status.views import (
     BookView,
     ControlView,
@@ -133,6 +134,12 @@ class ServiceDesk:
         service = self.service
         reasons = [] if service.modes.ready else ["the start's reconciliation has not agreed yet"]
         return reasons + [reason for venue in service.venues if (reason := service.unusable(venue)) is not None]
+
+    def slo(self) -> Sequence[SloReading]:
+        return self.service.slo.readings()
+
+    def note_request(self, latency_ms: float) -> None:
+        self.service.slo.api_ms.note(self.service.seams.clock.mono_s(), latency_ms)
 
     def _flag_view(self) -> Mapping[str, FlagValue]:
         settings = self.service.config.settings

@@ -6,17 +6,25 @@ or a pause of ours keeps back never got that far, and a 429 has a guard of its o
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 
 from attrs import define, field, frozen
 
 from propbot.domain.clock import Clock
-from propbot.domain.errors import AccessRefused, ClockRefused, ProtocolViolation, VenueError, VenueRefused
+from propbot.domain.errors import (
+    AccessRefused,
+    ClockRefused,
+    OrderNotFound,
+    ProtocolViolation,
+    VenueError,
+    VenueRefused,
+)
 from propbot.domain.instruments import VenueId
 from propbot.domain.orders import OrderReport, OrderState
+from propbot.kit.window import Window
 
-ANSWERS_KEPT_MAX = 2000
+MEASURED_S = 600.0
+"""How far back the SLO looks."""
 
 
 @frozen
@@ -29,15 +37,6 @@ class RejectionRun:
     last_mono_s: float
 
 
-@frozen
-class Answer:
-    """One order's answer. `rtt_s` from the first byte on."""
-
-    mono_s: float
-    rtt_s: float
-    rejected: bool
-
-
 @define(eq=False)
 class OrderTally:
     """Synchronous. `on_rejection` hears of each venue's no at once: the breaker must not wait for its next look."""
@@ -45,7 +44,12 @@ class OrderTally:
     clock: Clock
     on_rejection: Callable[[], None] = lambda: None
     rejections: dict[VenueId, RejectionRun] = field(factory=dict)
-    answers: deque[Answer] = field(factory=lambda: deque(maxlen=ANSWERS_KEPT_MAX))
+    rtt_ms: Window = field(factory=lambda: Window(MEASURED_S))
+    """First byte to answer, of every order that was answered."""
+    rejected: Window = field(factory=lambda: Window(MEASURED_S))
+    """1 for a venue's no, 0 for an order that it took."""
+    cancel_failed: Window = field(factory=lambda: Window(MEASURED_S))
+    """1 for a cancel that got no answer or a no, 0 for one that went through or came too late to matter."""
 
     def note_report(self, report: OrderReport, sent_mono_s: float | None) -> None:
         if report.state is OrderState.REJECTED:
@@ -68,7 +72,12 @@ class OrderTally:
     def _answer(self, sent_mono_s: float | None, *, rejected: bool) -> None:
         if sent_mono_s is not None:
             now = self.clock.mono_s()
-            self.answers.append(Answer(now, now - sent_mono_s, rejected))
+            self.rtt_ms.note(now, (now - sent_mono_s) * 1000)
+            self.rejected.note(now, float(rejected))
+
+    def note_cancel(self, error: VenueError | None) -> None:
+        failed = error is not None and not isinstance(error, OrderNotFound)
+        self.cancel_failed.note(self.clock.mono_s(), float(failed))
 
 
 def _is_rejection(error: VenueError) -> bool:

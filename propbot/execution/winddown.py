@@ -40,6 +40,8 @@ class WindDown:
     on_stuck: Callable[[Stuck], None]
     on_ledger_failure: Callable[[str], None]
     note_cancel: Callable[[CancelResult], None]
+    on_cancel_answer: Callable[[VenueError | None], None] = lambda error: None
+    """Each cancel that was sent, and what was wrong with it."""
     episode: int = 0
     """The last HOLD, by the mode keeper's count, that got its wind-down."""
     done: trio.Event = field(factory=trio.Event)
@@ -150,7 +152,9 @@ class WindDown:
         except VenueError as error:
             # a cancel that is refused most often means that the order has just ended; the read-back tells
             self.trace("cancel_failed", venue=venue, client_order_id=client_order_id, error=str(error))
+            self.on_cancel_answer(error)
         else:
+            self.on_cancel_answer(None)
             self.blotter.observe_report(report)
 
     # --- what it could not finish

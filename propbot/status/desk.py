@@ -21,6 +21,7 @@ from propbot.domain.mode import HoldRecord, Mode, Profile
 from propbot.domain.status import Incident
 from propbot.status.board import Board
 from propbot.status.incidents import Incidents
+from propbot.status.slo import SloReading
 from propbot.status.views import ControlView, StateView
 
 
@@ -146,6 +147,12 @@ class Desk(Protocol):
     def control_view(self) -> ControlView: ...
     def unready_reasons(self) -> Sequence[str]:
         """Why it is not ready to trade, beside a HOLD; empty when it is."""
+        ...
+
+    def slo(self) -> Sequence[SloReading]: ...
+
+    def note_request(self, latency_ms: float) -> None:
+        """The API answered a request after so long: a measurement, no state."""
         ...
 
     # what happened: the ledger. Newest first; a cursor is what the page before gave out (digits, 18 at most)

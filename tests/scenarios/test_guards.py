@@ -169,7 +169,7 @@ async def test_failed_spreads_stop_trading_until_acknowledged_and_a_resume_count
 
 GUARDS = (
     "book_integrity", "clock_skew", "feed_stale", "hedge", "kill_caps", "ledger", "loop_lag", "maintenance_calendar",
-    "recon", "runaway_breaker",
+    "recon", "runaway_breaker", "slo",
 )
 
 
@@ -236,3 +236,22 @@ async def test_a_loop_that_stood_still_is_a_hold_and_clears_after_ten_good_secon
         assert not any("has not looked" in c.reason for c in bot.modes.view.hold.causes)  # type: ignore[union-attr]
         await trio.sleep(20)
         assert bot.blockers() == []
+
+
+async def test_service_levels_are_measured_from_what_happened(tmp_path: Path, autojump_clock: MockClock) -> None:
+    async with open_world(tmp_path, seed=5, MIN_SPREAD_BPS="0") as world:
+        bot = await world.start_bot()
+        await trio.sleep(300)
+        readings = {reading.id: reading for reading in bot.slo.readings()}
+        sends = world.of_kind("order_send")
+        assert readings["order_round_trip_p95"].samples == readings["reject_rate"].samples == len(sends)
+        assert 10 <= readings["order_round_trip_p95"].value < 50, "five milliseconds each way"  # type: ignore[operator]
+        assert readings["reject_rate"].value == 0.0
+        assert 0 < readings["tick_to_order_p95"].samples <= len(sends) // 2
+        assert readings["tick_to_order_p95"].value < 50  # type: ignore[operator]
+        assert 0 < readings["book_age_p95"].value < 1.5  # type: ignore[operator]
+        assert readings["recon_mismatches"].value == 0.0
+        assert readings["loop_lag_p99"].value == 0.0
+        assert readings["day_drawdown"].value is not None
+        assert readings["api_latency_p99"].value is None
+        assert {str(reading.state) for reading in readings.values()} <= {"OK", "unknown"}

@@ -25,6 +25,7 @@ from propbot.domain.status import Health, Incident
 from propbot.status.board import Board
 from propbot.status.desk import ApprovalOutcome, Change, ControlOutcome, ControlPatch, Decided, Done, EventQuery
 from propbot.status.incidents import Incidents
+from propbot.status.slo import SloReading, SloState
 from propbot.status.views import (
     BookView,
     ControlView,
@@ -127,6 +128,7 @@ class FakeDesk:
     asked_events: EventQuery | None = None
     approval_outcome: ApprovalOutcome | None = None
     notional: Decimal = Decimal(1000)
+    latencies_ms: list[float] = field(factory=list)
 
     def now_ns(self) -> int:
         return NOW_NS
@@ -185,6 +187,15 @@ class FakeDesk:
             60.0,
             PreflightView(True),
         )
+
+    def slo(self) -> Sequence[SloReading]:
+        return (
+            SloReading("reject_rate", "Orders refused", 0.25, 0.1, "ratio", 600.0, SloState.BREACH, 40, "P1"),
+            SloReading("day_drawdown", "Loss", None, 500.0, "USDT", None, SloState.UNKNOWN, 0, "P0"),
+        )
+
+    def note_request(self, latency_ms: float) -> None:
+        self.latencies_ms.append(latency_ms)
 
     def unready_reasons(self) -> Sequence[str]:
         return self.unready

@@ -12,6 +12,7 @@ LOOKS = {
     "/live-readiness": models.Readiness,
     "/api/ui/status/overview": models.Overview,
     "/api/ui/status/components": models.Components,
+    "/api/ui/status/slo": models.Slo,
     "/api/ui/state": models.State,
     "/api/ui/control-state": models.Control,
     "/api/ui/orders": models.Orders,
@@ -147,3 +148,17 @@ async def test_openapi_lists_every_path_with_its_shapes(nobody):
     schema = patch["requestBody"]["content"]["application/json"]["schema"]
     assert schema["properties"]["order_notional_usdt"]["maximum"] == 1_000_000
     assert schema["additionalProperties"] is False
+
+
+async def test_service_levels_are_named_measured_or_unknown(client):
+    metrics = (await client.get("/api/ui/status/slo")).json()["metrics"]
+    assert metrics["reject_rate"]["state"] == "BREACH"
+    assert (metrics["day_drawdown"]["state"], metrics["day_drawdown"]["value"]) == ("unknown", None)
+
+
+async def test_every_answer_is_timed_a_refused_one_too(client, nobody, desk):
+    await client.get("/api/ui/state")
+    await nobody.get("/api/ui/state")
+    await client.get("/no/such/page")
+    assert len(desk.latencies_ms) == 3
+    assert all(ms >= 0 for ms in desk.latencies_ms)

@@ -10,6 +10,7 @@ from propbot.domain.errors import (
     AccessRefused,
     ClockRefused,
     ConnectFailed,
+    OrderNotFound,
     OutcomeUnknown,
     ProtocolViolation,
     RateLimited,
@@ -52,10 +53,10 @@ def test_equal_refusals_are_counted_and_an_order_that_was_taken_ends_the_row(tal
     for _ in range(3):
         tally.note_error(BINANCE_UM, margin(), 9.5)
     assert told == [1, 2, 3]
-    assert [round(each.rtt_s, 3) for each in tally.answers] == [0.5] * 3
+    assert tally.rtt_ms.values(10.0) == [500.0] * 3
     tally.note_report(report(OrderState.CANCELED), 9.5)
     assert tally.rejections == {}
-    assert [each.rejected for each in tally.answers] == [True, True, True, False]
+    assert tally.rejected.values(10.0) == [1.0, 1.0, 1.0, 0.0]
 
 
 def test_another_reason_begins_another_row(tally: OrderTally) -> None:
@@ -91,3 +92,10 @@ def test_only_a_definite_no_of_the_venue_counts(tally: OrderTally, error: VenueE
 def test_an_order_that_the_venue_reports_as_rejected_counts(tally: OrderTally) -> None:
     tally.note_report(report(OrderState.REJECTED), 9.5)
     assert tally.rejections[BINANCE_UM].count == 1
+
+
+def test_a_cancel_that_comes_too_late_is_no_failure(tally: OrderTally) -> None:
+    tally.note_cancel(None)
+    tally.note_cancel(OrderNotFound("binance-um", "no such order", code=-2011, http_status=400))
+    tally.note_cancel(ConnectFailed("binance-um", "refused"))
+    assert tally.cancel_failed.values(10.0) == [0.0, 0.0, 1.0]

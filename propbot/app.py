@@ -15,7 +15,7 @@
           ├─ trading                             while armed: the execution scope, the spread loop
           ├─ winddown, drain                     after a HOLD: hedges and cancels, bounded; DRAIN's deadline
           ├─ state                               mode and basis to disk
-          ├─ status                              components
+          ├─ status, disk                        components and what is measured for them; room in the data directory
           ├─ approvals, operators                proposals expire; OPERATORS_FILE is read again
           ├─ market                              a recording that is traded on ends: HOLD
           ├─ api                                 hypercorn; its death is an incident and a HOLD
@@ -52,6 +52,7 @@ from propbot.feeds.private import PrivateFeed
 from propbot.feeds.public import PublicFeed
 from propbot.kit.supervise import Backoff, describe, run_reporting_crash, run_restarting
 from propbot.ledger.store import open_ledger
+from propbot.reporting import report_parts
 from propbot.service import Seams, Service, ServiceConfig
 from propbot.spread.funding import FundingDue
 from propbot.status.incidents import KEPT_MAX
@@ -200,6 +201,7 @@ def _start_tasks(root: trio.Nursery, service: Service) -> None:
         "drain": partial(_run_drain, service),
         "state": partial(_run_state, service),
         "status": partial(_run_status, service),
+        "disk": service.disk.run,
         "watchdog": service.watchdog.run,
         "loop_lag": partial(service.lag.run, service.on_lag_sample),
     }
@@ -473,9 +475,13 @@ async def _run_state(service: Service) -> None:
 
 
 async def _run_status(service: Service) -> None:
+    rounds = 0
     while True:
         service.note_measures()
         service.report_components()
+        if rounds % 4 == 0:
+            report_parts(service)
+        rounds += 1
         service.heartbeat_mono_s = service.seams.clock.mono_s()
         await trio.sleep(0.25)
 

@@ -37,6 +37,7 @@ from propbot.service import Seams, Service, ServiceConfig, VenueLink, split_pair
 from propbot.spread.reference import MovingBasis
 from propbot.status.board import Board
 from propbot.status.day import TradingDay
+from propbot.status.disk import DiskSpace
 from propbot.status.incidents import Incidents
 from propbot.status.slo import Slo, Windows
 from propbot.watching import join_guards
@@ -73,6 +74,7 @@ def assemble(
         trio.current_time(), settings.start.drain_timeout_s, trio.current_time(),
     )
     service.day = TradingDay(service.counters)
+    service.disk = DiskSpace(config.data_dir, seams.free_bytes, clock, seams.open_worker)
     _join_execution(service)
     _join_pipeline(service)
     _join_slo(service)

@@ -12,7 +12,6 @@ from propbot.api.app import make_api
 from propbot.api.auth import Auth
 from propbot.api.server import run_api
 from propbot.control.desk import ServiceDesk
-from propbot.domain.status import Health
 from propbot.service import Service
 from propbot.settings import Api
 
@@ -33,7 +32,7 @@ class ApiServer:
         app = make_app(service)
 
         def started(url: str) -> None:
-            service.board.put("api", "API", "engine", Health.OK, f"listens on {url}")
+            service.api_url = url
             self.on_listening(service, url)
 
         await run_api(

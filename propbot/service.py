@@ -60,7 +60,7 @@ from propbot.guards.runaway_breaker import EqualRejections, RunawayBreaker
 from propbot.guards.watch import Finding, Watch
 from propbot.guards.watchdog import Watchdog
 from propbot.kit.crash import CrashPoints
-from propbot.kit.disk import OpenSqlite, ReplaceFile, replace_file
+from propbot.kit.disk import FreeBytes, OpenSqlite, ReplaceFile, free_bytes, replace_file
 from propbot.kit.ids import is_ours
 from propbot.kit.lag import LoopLag
 from propbot.kit.level import Level
@@ -77,6 +77,7 @@ from propbot.settings import Settings
 from propbot.spread.reference import MovingBasis
 from propbot.status.board import Board
 from propbot.status.day import TradingDay
+from propbot.status.disk import DiskSpace
 from propbot.status.equity import compute_notional, compute_pnl
 from propbot.status.incidents import Incidents
 from propbot.status.slo import Slo
@@ -99,6 +100,7 @@ class Seams:
     crash: CrashPoints
     replace_file: ReplaceFile = replace_file
     open_websocket: OpenWebSocket = open_websocket
+    free_bytes: FreeBytes = free_bytes
 
 
 @frozen
@@ -197,6 +199,9 @@ class Service:
     parameters: Parameters = field(factory=Parameters, init=False)
     """What the environment said at the start, and what operators have set; durable with the mode."""
     slo: Slo = field(init=False)
+    disk: DiskSpace = field(init=False)
+    api_url: str | None = field(default=None, init=False)
+    """Where the API listens; None while it does not."""
     drain_asked: DrainAsked | None = field(default=None, init=False)
     dead_tasks: set[str] = field(factory=set, init=False)
     """Engine tasks that ended; only a restart brings them back."""

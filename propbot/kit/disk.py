@@ -21,6 +21,15 @@ def open_sqlite(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=2.0)
 
 
+FreeBytes = Callable[[Path], int]
+
+
+def free_bytes(folder: Path) -> int:
+    """What anybody may still write there. It asks the disk, and waits for it."""
+    disk = os.statvfs(folder)
+    return disk.f_bavail * disk.f_frsize
+
+
 ReplaceFile = Callable[[Path, bytes, CrashPoints], None]
 
 

@@ -132,7 +132,7 @@ class Pipeline:
     """From the arrival of the frame that woke the trading task to the first byte of the first order decided on it."""
     _wake: trio.Event = field(factory=trio.Event)
     _woken_mono_s: float | None = field(default=None, init=False)
-    """When the frame came that woke the trading task; the first of several."""
+    """When the frame came that woke the trading task; the newest of several, since on that one it decides."""
     _acting_on_mono_s: float | None = field(default=None, init=False)
     _timed: tuple[str, float] | None = field(default=None, init=False)
     """The intent whose first byte is waited for, and when its frame came."""
@@ -194,8 +194,7 @@ class Pipeline:
         if self._pays(*walked, now_mono_s) or (
             self.blotter.lots and self._may_be_due(bid + ask, other_bid + other_ask)
         ):
-            if self._woken_mono_s is None:
-                self._woken_mono_s = max(self.market.books[each].last_frame_mono_s or 0.0 for each in self.venues)
+            self._woken_mono_s = max(self.market.books[each].last_frame_mono_s or 0.0 for each in self.venues)
             self._wake.set()
 
     def _walk_roughly(self, terms: Terms) -> tuple[float, float, float, float]:

@@ -593,3 +593,55 @@ async def test_after_a_failed_pair_only_acts_are_followed_by_a_pause(desk: Desk,
             desk.pipeline.wake()
             await trio.sleep_forever()
     assert looks == pytest.approx([0.0, 0.1, 0.2])
+
+
+async def test_the_way_from_tick_to_order_begins_with_the_frame_that_woke(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, autojump_clock: Any
+) -> None:
+    desk.spot_cheap()
+    for book in desk.market.books.values():
+        book.touch(desk.clock.mono_s())
+    desk.pipeline.on_book(SPOT)
+    send = WholeFills.carry_out
+
+    async def send_late(executor: WholeFills, intent: Intent, lot: Lot) -> Stuck | None:
+        await trio.sleep(0.004)
+        desk.pipeline.note_first_byte(intent.id)
+        await trio.sleep(0.001)
+        desk.pipeline.note_first_byte(intent.id)
+        return await send(executor, intent, lot)
+
+    monkeypatch.setattr(WholeFills, "carry_out", send_late)
+    with trio.move_on_after(0.5):
+        await desk.pipeline.run()
+    assert desk.pipeline.tick_to_order_ms.values(desk.clock.mono_s())[0] == pytest.approx(4.0), "the first byte alone"
+    assert desk.pipeline.tick_to_order_ms.taken == 1, "what no frame woke is not measured"
+
+
+async def test_failed_pairs_are_counted_until_one_succeeds_and_a_dry_run_s_never(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.spot_cheap()
+
+    async def fail(executor: object, intent: Intent, lot: Lot) -> None:
+        await trio.lowlevel.checkpoint()  # neither leg filled: there is no lot
+
+    with monkeypatch.context() as patch:
+        patch.setattr(WholeFills, "carry_out", fail)
+        patch.setattr(SimulatedExecutor, "carry_out", fail)
+        for count in (1, 2):
+            assert await desk.pipeline.tick()
+            assert desk.pipeline.failed_in_a_row == count
+        desk.state = evolve(desk.state, dry_run_only=True)
+        assert await desk.pipeline.tick()
+        assert (desk.pipeline.simulating, desk.pipeline.failed_in_a_row) == (True, 2)
+    desk.state = evolve(desk.state, dry_run_only=False)
+    assert await desk.pipeline.tick()
+    assert desk.pipeline.failed_in_a_row == 0
+
+
+async def test_arming_again_forgets_what_failed_before(desk: Desk, autojump_clock: Any) -> None:
+    desk.pipeline.failed_in_a_row = 4
+    with trio.move_on_after(0.1):
+        await desk.pipeline.run()
+    assert desk.pipeline.failed_in_a_row == 0

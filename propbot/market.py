@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
+from typing import Any
 
 from attrs import define, field
 
@@ -11,7 +12,7 @@ from propbot.books.book import OrderBook
 from propbot.decision.decide import compute_limit_price
 from propbot.domain.clock import Clock
 from propbot.domain.instruments import Fees, Instrument, Kind, VenueId
-from propbot.domain.money import ZERO
+from propbot.domain.money import ZERO, amount_text
 from propbot.domain.orders import Side
 from propbot.spread.funding import FundingDue, compute_funding_bps
 
@@ -69,6 +70,20 @@ class TradingMarket:
     def take(self, venue: VenueId, side: Side, qty: Decimal) -> tuple[tuple[Decimal, Decimal], ...] | None:
         """(price, quantity) level by level of what the trusted book would give; None if it can't be trusted."""
         return None if self.distrust(venue) is not None else self.books[venue].take(side, qty)
+
+    def book_sights(self) -> Mapping[VenueId, Mapping[str, Any]]:
+        """What each book says at its best now, and how far it is to be trusted: for traces."""
+        now_s = self.clock.mono_s()
+        sights: dict[VenueId, Mapping[str, Any]] = {}
+        for venue, book in self.books.items():
+            top, last_s = book.top(), book.last_frame_mono_s
+            sights[venue] = {
+                "u": book.update_id, "synced": book.synced, "crossed": book.crossed,
+                "age_s": None if last_s is None else round(now_s - last_s, 6),
+                "bid": None if top is None else amount_text(top.bid),
+                "ask": None if top is None else amount_text(top.ask),
+            }
+        return sights
 
     def book_ids(self) -> Mapping[VenueId, int]:
         return {venue: book.update_id for venue, book in self.books.items()}

@@ -259,12 +259,15 @@ class Executor:
         return sum(o.state is OrderState.INTENT for o in self.blotter.orders.values() if o.intent_id == intent_id)
 
     def _trace_send(self, leg: OrderRequest, state: GateState, change: ExposureChange) -> None:
+        if self.trace is no_trace:
+            return
         self.trace(
             "order_send", client_order_id=leg.client_order_id, venue=leg.venue, symbol=leg.symbol,
             side=str(leg.side), purpose=str(leg.purpose), qty=amount_text(leg.qty),
             price=None if leg.limit_price is None else amount_text(leg.limit_price),
             reduce_only=leg.reduce_only, mode=str(state.mode), books=dict(self.market.book_ids()),
             exposure_before=amount_text(change.before), exposure_after=amount_text(change.after),
+            seen=dict(self.market.book_sights()),
         )
 
     # --- unequal legs

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
-from typing import Protocol
+from typing import Any, Protocol
 
 from propbot.domain.instruments import Fees, Instrument, VenueId
 from propbot.domain.lots import FillRow, Intent, Lot, OrderRow
@@ -73,3 +73,5 @@ class Market(Protocol):
         ...
 
     def book_ids(self) -> Mapping[VenueId, int]: ...
+
+    def book_sights(self) -> Mapping[VenueId, Mapping[str, Any]]: ...

@@ -16,8 +16,13 @@ How a harness uses it:
 4. `violations = check(evidence)`, and the assertion shows all of them: `assert not violations, report(violations)`.
 
 Rows that it reads. Bot: `start`, `crash`, `mode`, `hold_cause`, `resume`, `flags`, `state_saved`, `intent_committed`,
-`order_send`, `order_state`, `order_correction`, `fill_booked`, `recon`, `baseline`. Venue: `order`, `order_reply`,
-`cancel`, `trade`. A missing kind makes the checker blind, not content: `check` refuses evidence in which the venues
+`order_send` (`seen`: what each book said), `order_state`, `order_correction`, `fill_booked`, `recon`, `baseline`,
+`approval_used` (`id`, `digest`: an approval is carried out, and the digest of change and risk settings as they are at
+that moment). Venue: `order`, `order_reply`, `cancel`, `trade`, `request`, `fault`, `reply` (`retry_after`,
+`used_share`). Harness: `state_file` (`content`, as a start, a kill or a stop finds it), `disk` (`broken`), `hold_asked`
+(`dead`), `api` (a request: `method`, `path`, `status`, `principal`, `before`, `after`, `disturbed`, `hold_asked`),
+`at_rest` (`mode`, `causes`, `unwell`, `heartbeat_age_s`, `dead_tasks`), `resources` (`counts`). A missing kind of the
+bot or the venues makes the checker blind, not content: `check` refuses evidence in which the venues
 saw orders of ours and the bot's trace has no `mode` row at all.
 """
 
@@ -25,13 +30,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+from propbot.simulate.oracle.access import check_access, check_two_people
 from propbot.simulate.oracle.accounts import check_cash, check_fills, check_recon
+from propbot.simulate.oracle.books import check_book_truth, check_freshness
+from propbot.simulate.oracle.disk import check_chain, check_state_file
 from propbot.simulate.oracle.evidence import Evidence, LedgerEnd, Limits, Row, VenueEnd, Violation
 from propbot.simulate.oracle.gate import check_gate
+from propbot.simulate.oracle.holds import check_hold_speed, check_kill_independence
 from propbot.simulate.oracle.limits import check_exposure, check_limits
 from propbot.simulate.oracle.modes import check_sticky
 from propbot.simulate.oracle.orders import check_ids, check_one_outcome, check_write_ahead
+from propbot.simulate.oracle.rates import check_rates
+from propbot.simulate.oracle.rest import check_determinism, check_liveness, check_resources
 from propbot.simulate.oracle.restarts import check_restarts
+from propbot.simulate.oracle.secrets import check_secrets
 
 __all__ = ["Evidence", "LedgerEnd", "Limits", "Row", "VenueEnd", "Violation", "check", "report"]
 
@@ -47,6 +59,19 @@ CHECKS: tuple[Callable[[Evidence], Iterator[Violation]], ...] = (
     check_exposure,
     check_sticky,
     check_restarts,
+    check_hold_speed,
+    check_freshness,
+    check_book_truth,
+    check_state_file,
+    check_secrets,
+    check_chain,
+    check_rates,
+    check_liveness,
+    check_access,
+    check_resources,
+    check_determinism,
+    check_two_people,
+    check_kill_independence,
 )
 
 

@@ -26,7 +26,8 @@ from propbot.simulate.checker import Violation, check
 from propbot.simulate.logs import captured_log
 from propbot.simulate.nemesis import Nemesis
 from propbot.simulate.operator import API_TOKEN, People
-from propbot.simulate.plan import Plan, draw_plan
+from propbot.simulate.plan import FIRST_BLOW_S, Plan, draw_plan
+from propbot.simulate.rest import note_resources, note_rest
 from propbot.simulate.truth import evidence
 from propbot.simulate.world import World, open_world
 
@@ -133,6 +134,7 @@ async def _play(run: _Run, folder: Path, log: list[str], tell: Tell) -> None:
             nemesis = Nemesis(world, people, nursery)
             run.world, run.nemesis = world, nemesis
             nursery.start_soon(_report_progress, run, began, tell)
+            nursery.start_soon(_measure_beginning, world)
             nursery.start_soon(nemesis.run_watchman)
             nursery.start_soon(people.run_duty, PATIENCE_S)
             nursery.start_soon(nemesis.deal, plan.blows)
@@ -141,7 +143,8 @@ async def _play(run: _Run, folder: Path, log: list[str], tell: Tell) -> None:
             await _stop(run, nemesis, people)
             nursery.cancel_scope.cancel()
         run.virtual_s = trio.current_time() - began
-        run.violations += check(evidence(world))
+        written = {"the log": log, "the API's answers": people.answers}
+        run.violations += check(evidence(world, written=written))
 
 
 async def _stop(run: _Run, nemesis: Nemesis, people: People) -> None:
@@ -149,8 +152,10 @@ async def _stop(run: _Run, nemesis: Nemesis, people: People) -> None:
     bot = world.bot
     assert bot is not None
     if world.dead:
-        run.violations.append(Violation("I19", trio.current_time(), "no bot is alive though all faults are off"))
+        world.note("at_rest", mode=None)
         return
+    note_resources(world)
+    note_rest(world, bot)
     view = bot.modes.view
     run.ended_in = str(view.mode) if view.hold is None else view.hold.line()
     nemesis.ending()
@@ -160,6 +165,12 @@ async def _stop(run: _Run, nemesis: Nemesis, people: People) -> None:
         await bot.winddown.done.wait()
         await trio.sleep(2)
     await world.stop_bot()
+
+
+async def _measure_beginning(world: World) -> None:
+    """What a service that trades undisturbed holds on to."""
+    await trio.sleep(FIRST_BLOW_S - 1)
+    note_resources(world)
 
 
 async def _report_progress(run: _Run, began: float, tell: Tell) -> None:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable, Mapping
 from contextlib import closing
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any
+
+import msgspec
 
 from propbot.domain.instruments import Kind
 from propbot.simulate.checker import Evidence, LedgerEnd, Limits, VenueEnd, check, report
@@ -25,7 +29,8 @@ def read_ledger(world: World) -> LedgerEnd:
 
         baselines = {(row["venue"], row["asset"]): row["qty"] for row in table("baselines")}
         return LedgerEnd(
-            table("intents"), table("orders"), table("fills"), table("lots"), table("funding"), baselines
+            table("intents"), table("orders"), table("fills"), table("lots"), table("funding"), baselines,
+            sorted(table("events"), key=lambda row: int(row["id"])), table("approvals"),
         )
 
 
@@ -53,8 +58,29 @@ def read_venue(world: World, venue: str) -> VenueEnd:
     )
 
 
-def evidence(world: World, *, quiesced: bool = True) -> Evidence:
-    """Read after `World.stop_bot`; the ledger is closed then."""
+def canaries(world: World) -> dict[str, str]:
+    """Every secret that this world's bot was given."""
+    assert world.settings is not None
+    token = world.settings.api.token
+    found = {} if token is None else {"API_TOKEN": token.get_secret_value()}
+    for venue, access in world.access.venues.items():
+        found |= {f"{venue} key": access.api_key, f"{venue} secret": access.api_secret}
+    return found
+
+
+def _written(world: World, more: Mapping[str, Iterable[str]]) -> dict[str, bytes]:
+    """All that may not hold a secret: the data directory, the trace, and what the harness heard."""
+    found = {path.name: path.read_bytes() for path in sorted((world.tmp_path / "bot").iterdir()) if path.is_file()}
+    found["the trace"] = b"\n".join(
+        msgspec.json.encode(row, enc_hook=str) for row in world.rows if row["who"] == "bot" or row["kind"] == "fault"
+    )
+    return found | {where: "\n".join(texts).encode() for where, texts in more.items()}
+
+
+def evidence(
+    world: World, *, quiesced: bool = True, written: Mapping[str, Iterable[str]] = MappingProxyType({})
+) -> Evidence:
+    """Read after `World.stop_bot`; the ledger is closed then. `written`: what was logged and answered."""
     assert world.settings is not None
     trading, risk = world.settings.trading, world.settings.risk
     limits = Limits(
@@ -63,11 +89,14 @@ def evidence(world: World, *, quiesced: bool = True) -> Evidence:
         open_orders=risk.max_open_orders,
         lot_steps={"binance-um": Decimal("0.001"), "binance-spot": Decimal("0.00001")},
         hedge_deadline_s=world.settings.start.hedge_deadline_s, dust_base=Decimal("0.0001"),
+        book_age_s=risk.max_book_age_s,
     )
     return Evidence(
         rows=world.rows, limits=limits, ledger=read_ledger(world),
         venues={venue: read_venue(world, venue) for venue in ("binance-um", "binance-spot")},
         quiesced=quiesced, profile=str(world.settings.profile), hold_exit=str(world.settings.start.hold_exit),
+        tops=world.market.tops, canaries=canaries(world), written=_written(world, written),
+        two_man=world.settings.start.two_man_rule,
     )
 
 

@@ -116,6 +116,7 @@ class World:
         """A new life on the same data directory; `more` are settings of this life."""
         self.life, self.stop, self._ended = Life(), Stop(), trio.Event()
         self.bot = None
+        self.note_state_file("start")
         self.starts += 1
         self.settings = load_settings({"DATA_DIR": str(self.tmp_path / "bot"), **self.given, **more}, None)
         (self.tmp_path / "bot").mkdir(exist_ok=True)
@@ -134,6 +135,7 @@ class World:
         """SIGTERM: an ordered stop."""
         self.stop.request()
         await self._ended.wait()
+        self.note_state_file("stop")
 
     async def kill_bot(self) -> None:
         """SIGKILL, now."""
@@ -150,6 +152,10 @@ class World:
     def note(self, kind: str, **fields: Any) -> None:
         """A row of the harness itself."""
         self.make_trace("harness", self.rows)(kind, **fields)
+
+    def note_state_file(self, at: str) -> None:
+        path = self.tmp_path / "bot" / "runtime_state.json"
+        self.note("state_file", at=at, content=path.read_text(errors="replace") if path.exists() else None)
 
     async def wait_dead(self) -> None:
         """Until this life has ended, by a crash point for instance."""
@@ -186,6 +192,7 @@ class World:
     def _mark_dead(self) -> None:
         self.life.end()
         self.make_trace("bot", self.rows)("crash")
+        self.note_state_file("crash")
 
     def _die(self) -> None:
         """Wherever the point was passed, in a request's task for instance, the whole life ends."""

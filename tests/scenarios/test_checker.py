@@ -52,8 +52,10 @@ class Run:
         self.rows.append(row)
         return row
 
-    def set_mode(self, t: float, mode: str, source: str, reason: str = "") -> None:
+    def set_mode(self, t: float, mode: str, source: str, reason: str = "", *, saved: bool = True) -> None:
         self.bot(t, "mode", mode=mode, source=source, reason=reason)
+        if mode == "HOLD" and saved:
+            self.bot(t + 0.01, "state_saved", mode="HOLD", generation=0)
 
     def mode_at(self, t: float) -> str:
         modes = [row for row in self.rows if row["kind"] == "mode" and row["t"] <= t]
@@ -556,7 +558,7 @@ def test_a_naked_leg_may_stand_in_hold_and_while_no_bot_is_alive() -> None:
 def test_play_money_goes_on_after_a_plain_stop_and_after_a_hold_nobody_could_save() -> None:
     stopped, forgotten = clean_run(), clean_run()
     stopped.set_mode(15, "HOLD", "shutdown", "SIGTERM")
-    forgotten.set_mode(19.9, "HOLD", "guard:recon", "planted")
+    forgotten.set_mode(19.9, "HOLD", "guard:recon", "planted", saved=False)
     for run in (stopped, forgotten):
             assert kinds(run) == set()
     forgotten.bot(19.95, "state_saved", mode="HOLD", generation=3)

@@ -42,6 +42,9 @@ class Limits:
     """How much later than the venue the bot may know of a fill: latency, and one look of its guard."""
     dust_base: Decimal = Decimal(0)
     """Base below the smallest legal order, where a scenario leaves such rests; comes on top of one lot step."""
+    book_age_s: float = 1.5
+    rate_share: float = 0.8
+    """Of a venue's request limit."""
 
 
 @frozen
@@ -55,6 +58,9 @@ class LedgerEnd:
     funding: Sequence[Row] = ()
     baselines: Mapping[tuple[str, str], Any] = Factory(dict)
     """(venue, asset) → quantity; a perp's base is its position at the first contact."""
+    events: Sequence[Row] = ()
+    """The journal, oldest first."""
+    approvals: Sequence[Row] = ()
 
 
 @frozen
@@ -101,6 +107,15 @@ class Evidence:
     hold_exit: str = "unwind"
     prefix: str = "pb"
     """How our client order ids begin."""
+    tops: Mapping[tuple[str, int], tuple[float, str, str]] = Factory(dict)
+    """(venue, update id) → when the venue's book was that, its best bid, its best ask."""
+    canaries: Mapping[str, str] = Factory(dict)
+    """What each secret is called → the secret."""
+    written: Mapping[str, bytes] = Factory(dict)
+    """Where → all that was written there."""
+    two_man: bool = False
+    trace_hashes: Sequence[str] = ()
+    """Of all runs of the same seed."""
 
     @property
     def end_s(self) -> float:
@@ -111,6 +126,9 @@ class Evidence:
 
     def of_bot(self, *kinds: str) -> Iterator[Row]:
         return (row for row in self.rows if row["who"] == "bot" and row["kind"] in kinds)
+
+    def of_harness(self, *kinds: str) -> Iterator[Row]:
+        return (row for row in self.rows if row["who"] == "harness" and row["kind"] in kinds)
 
     def of_venues(self, *kinds: str) -> Iterator[Row]:
         """Only what concerns our own orders."""

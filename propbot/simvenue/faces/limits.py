@@ -124,6 +124,10 @@ class Counters:
             for window in self._orders:
                 window.count = max(0, window.now() - 1)
 
+    def used_share(self) -> float:
+        """Of the request weight that a window allows, of the fullest one."""
+        return round(max((window.now() / window.limit.limit for window in self._weights), default=0.0), 4)
+
     def headers(self, *, orders: bool, others_share: float = 0.0) -> tuple[tuple[str, str], ...]:
         """`others_share` of each weight limit is what other clients of the same address have used."""
         used = [

@@ -38,6 +38,13 @@ class Run:
     quiesced: bool = True
     profile: str = "paper"
     hold_exit: str = "unwind"
+    tops: dict[tuple[str, int], tuple[float, str, str]] = field(factory=dict)
+    canaries: dict[str, str] = field(factory=dict)
+    written: dict[str, bytes] = field(factory=dict)
+    events: list[dict[str, Any]] = field(factory=list)
+    approvals: list[dict[str, Any]] = field(factory=list)
+    two_man: bool = False
+    trace_hashes: tuple[str, ...] = ()
     exposure: Decimal = field(default=D(0))
 
     # --- what happens
@@ -49,6 +56,11 @@ class Run:
 
     def venue(self, t: float, kind: str, venue: str, **fields: Any) -> dict[str, Any]:
         row = {"t": t, "who": "venue", "kind": kind, "venue": venue, **fields}
+        self.rows.append(row)
+        return row
+
+    def harness(self, t: float, kind: str, **fields: Any) -> dict[str, Any]:
+        row = {"t": t, "who": "harness", "kind": kind, **fields}
         self.rows.append(row)
         return row
 
@@ -140,6 +152,7 @@ class Run:
             ledger=LedgerEnd(
                 self.intents, self.orders, self.fills, funding=self.funding,
                 baselines={(UM, "USDT"): "100000", (UM, "BTC"): "0", (SPOT, "USDT"): "100000", (SPOT, "BTC"): "2"},
+                events=self.events, approvals=self.approvals,
             ),
             venues={
                 UM: VenueEnd(
@@ -152,6 +165,8 @@ class Run:
                 ),
             },
             quiesced=self.quiesced, profile=self.profile, hold_exit=self.hold_exit,
+            tops=self.tops, canaries=self.canaries, written=self.written, two_man=self.two_man,
+            trace_hashes=self.trace_hashes,
         )
 
     def find(self, kind: str, **fields: Any) -> dict[str, Any]:
@@ -209,7 +224,7 @@ def test_a_clean_run_passes() -> None:
 
 
 def open_in_hold(run: Run) -> None:
-    run.set_mode(9.9, "HOLD", "guard:recon", "planted")
+    run.set_mode(9.95, "HOLD", "guard:recon", "planted")
     run.find("order_send", client_order_id="pb1")["mode"] = "HOLD"
     run.find("order_send", client_order_id="pb2")["mode"] = "HOLD"
     run.bot(11, "resume", operator="anna", mode="RUN")
@@ -552,6 +567,7 @@ def test_a_naked_leg_may_stand_in_hold_and_while_no_bot_is_alive() -> None:
     held = clean_run()
     held.trade_order(31, "pb5", "open", UM, "SELL", "0.002")
     held.move("mode", 36.05, mode="HOLD")
+    held.move("state_saved", 36.06, mode="HOLD")
     assert kinds(held) == set()
 
 

@@ -14,8 +14,9 @@ from propbot.simulate.oracle.modes import Modes
 ZERO = Decimal(0)
 PRICE_TOLERANCE = Decimal("1.01")
 """The bot values a position at its mid, the oracle at the order's own price."""
-IN_FLIGHT_S = 5.0
-"""An order without an answer (a fault ate it) counts as open for so long; it is immediate-or-cancel by then gone."""
+IN_FLIGHT_S = 2.9
+"""An order without an answer (a fault ate it) counts as open for so long: its receive window is over then, so that a
+venue that had not taken it never will."""
 RECOVERY_S = 30.0
 
 

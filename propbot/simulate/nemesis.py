@@ -18,7 +18,7 @@ from propbot.domain.errors import PropBotError
 from propbot.domain.mode import Mode
 from propbot.kit.supervise import describe
 from propbot.simulate.operator import People
-from propbot.simulate.plan import VENUES, Blow
+from propbot.simulate.plan import UNDONE_LATER, VENUES, Blow
 from propbot.simulate.world import World
 
 RESTART_AFTER_S = 3.0
@@ -36,6 +36,7 @@ class Nemesis:
     _ending: bool = False
     _disk_until: float = 0.0
     _ordered: bool = False
+    _healed: trio.Event = field(factory=trio.Event)
 
     # --- the bot's lives
 
@@ -71,8 +72,7 @@ class Nemesis:
 
     async def _deal_one(self, blow: Blow) -> None:
         if blow.what == "fault":
-            self.world.inject(blow.venue, blow.name, **blow.request)
-            self.dealt[blow.kind] += 1
+            await self._break_venue(blow)
             return
         if self.world.dead and blow.what not in ("disk", "state_disk", "clock_step"):
             return
@@ -80,9 +80,21 @@ class Nemesis:
         self.world.note("blow", what=blow.what, request=dict(blow.request))
         await ACTS[blow.what](self, blow.request)
 
+    async def _break_venue(self, blow: Blow) -> None:
+        request = dict(blow.request)
+        undo_s = request.pop("undo_s", None)
+        self.world.inject(blow.venue, blow.name, **request)
+        self.dealt[blow.kind] += 1
+        if undo_s is not None:
+            back = UNDONE_LATER[blow.name]
+            with trio.move_on_after(undo_s):
+                await self._healed.wait()
+            self.world.inject(blow.venue, blow.name, params=back.get(blow.venue) or back["*"])
+
     async def come_to_rest(self, quiet_s: float) -> None:
         """Every fault off, then nothing for `quiet_s`; the operator goes on with his duty meanwhile."""
         self.heal()
+        self._healed.set()
         self.world.note("faults_off")
         await trio.sleep(quiet_s)
 

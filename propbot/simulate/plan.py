@@ -20,7 +20,13 @@ FIRST_BLOW_S = 12.0
 MEAN_GAP_S = 22.0
 LATE_SHARE = 0.92
 """What only an operator's hand mends, such as a foreign trade, comes when this share of the time is over."""
-FOR_GOOD = frozenset({"foreign_trade"})
+FOR_GOOD = frozenset({"foreign_trade", "foreign_order", "adjust_account", "liquidation"})
+UNDONE_LATER: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
+    "symbol_status": {"*": {"status": "TRADING"}},
+    "position_mode": {"*": {"dual": False}},
+    "change_filters": {"binance-um": {"tick_size": "0.10"}, "binance-spot": {"tick_size": "0.01"}},
+}
+"""Fault → venue (`*`: any) → the same fault that takes it back after some seconds."""
 
 Draw = Callable[[random.Random], dict[str, Any]]
 
@@ -59,6 +65,8 @@ def _skew_ms(rng: random.Random) -> float:
     return float(round(rng.choice((-1, 1)) * rng.choice((rng.uniform(50, 900), rng.uniform(1_100, 8_000)))))
 
 
+ONE_VENUE = {"position_mode": "binance-um", "liquidation": "binance-um"}
+"""Faults that only one of them can have."""
 PARAMS: Mapping[str, Mapping[str, Callable[[random.Random], Any]]] = {
     "delayed_ack": {"seconds": _span(0.05, 9)},
     "unknown_503": {"executed": lambda rng: rng.random() < 0.5},
@@ -70,6 +78,32 @@ PARAMS: Mapping[str, Mapping[str, Callable[[random.Random], Any]]] = {
     "clock_offset": {"ms": _skew_ms, "seconds": _span(3, 60)},
     "refuse_connections": {"seconds": _span(1, 60), "cut": lambda rng: rng.random() < 0.7},
     "private_cut": {"down_s": _span(0, 20)},
+    "mangled_depth": {"share": _span(0.01, 0.2), "seconds": _span(3, 60)},
+    "delayed_snapshot": {"seconds": _span(0.5, 8)},
+    "late_frames": {"late_s": _span(0.2, 6), "seconds": _span(3, 40)},
+    "absurd_price": {"factor": lambda rng: rng.choice((0.0, 0.1, 10.0)), "seconds": _span(1, 20)},
+    "stream_cut": {"code": lambda rng: float(rng.choice((1001, 1008, 1011)))},
+    "odd_reply": {"status": lambda rng: rng.choice((500, 502, 504)), "executed": lambda rng: rng.random() < 0.5},
+    "odd_answer": {"status": lambda rng: rng.choice((500, 502, 504))},
+    "late_match": {"seconds": _span(0.5, 15)},
+    "rewrite": {
+        "where": lambda rng: "private", "find": lambda rng: '"X":"FILLED"', "to": lambda rng: '"X":"DONE"',
+        "seconds": _span(1, 20),
+    },
+    "key_expired": {"told": lambda rng: rng.random() < 0.5},
+    "kick_1008": {},
+    "slow_login": {"seconds": _span(0.5, 12)},
+    "symbol_status": {"status": lambda rng: "BREAK"},
+    "change_filters": {"tick_size": lambda rng: "1.00"},
+    "position_mode": {"dual": lambda rng: True},
+    "history_window": {"window_s": _span(5, 120), "seconds": _span(5, 40)},
+    "drip_body": {"every_s": _span(0.01, 3), "seconds": _span(2, 40)},
+    "ban_418": {"retry_after": lambda rng: float(rng.randint(5, 60))},
+    "inflated_weight": {"share": _span(0.5, 1.0), "seconds": _span(2, 60)},
+    "foreign_order": {"side": lambda rng: rng.choice(("BUY", "SELL")), "qty": lambda rng: "0.01",
+                      "away_bps": lambda rng: 2000.0},
+    "adjust_account": {"asset": lambda rng: "USDT", "amount": lambda rng: rng.choice(("7.5", "-7.5"))},
+    "liquidation": {"adl": lambda rng: rng.random() < 0.5},
     "foreign_trade": {
         "side": lambda rng: rng.choice(("BUY", "SELL")), "qty": lambda rng: rng.choice(("0.002", "0.05")),
     },
@@ -152,11 +186,13 @@ def _draw_fault(rng: random.Random, t: float, name: str) -> Blow:
     if kind.acts is Acts.LASTING and "seconds" in kind.params and "seconds" not in params:
         params["seconds"] = round(rng.uniform(1, 40), 3)
     request: dict[str, Any] = {"params": params}
+    if name in UNDONE_LATER:
+        request["undo_s"] = round(rng.uniform(2, 40), 3)
     if kind.acts is not Acts.AT_ONCE:
         request["after"] = rng.choice((0, 0, 1, 3))
     if kind.acts is Acts.COUNTED:
         request["count"] = rng.choice((1, 1, 2, 4))
-    return Blow(t, "fault", rng.choice(VENUES), name, request)
+    return Blow(t, "fault", ONE_VENUE.get(name) or rng.choice(VENUES), name, request)
 
 
 def _draw_for_good(rng: random.Random, length_s: float) -> Blow:

@@ -10,6 +10,8 @@ from propbot.domain.status import Health
 from propbot.service import Service
 from propbot.simulate.world import World
 
+FOREIGN = "foreign"
+"""A colleague's order that rests on the account is no fault of ours, and a WARN for as long as it rests."""
 WELL = (Health.OK,)
 OUR_DESCRIPTORS = Path("/proc/self/fd")
 
@@ -19,7 +21,7 @@ def note_rest(world: World, bot: Service) -> None:
     causes = [] if view.hold is None else view.hold.causes
     unwell = [
         f"{component.id}: {component.summary}" for component in bot.board.components()
-        if component.id in bot.watches and component.status not in WELL
+        if component.id in bot.watches and component.status not in WELL and FOREIGN not in component.summary
     ]
     world.note(
         "at_rest", mode=str(view.mode), causes=[{"source": c.source, "reason": c.reason} for c in causes],

@@ -30,7 +30,7 @@ def read_ledger(world: World) -> LedgerEnd:
         baselines = {(row["venue"], row["asset"]): row["qty"] for row in table("baselines")}
         return LedgerEnd(
             table("intents"), table("orders"), table("fills"), table("lots"), table("funding"), baselines,
-            sorted(table("events"), key=lambda row: int(row["id"])), table("approvals"),
+            sorted(table("events"), key=lambda row: int(row["id"])),
         )
 
 

@@ -42,7 +42,6 @@ class Run:
     canaries: dict[str, str] = field(factory=dict)
     written: dict[str, bytes] = field(factory=dict)
     events: list[dict[str, Any]] = field(factory=list)
-    approvals: list[dict[str, Any]] = field(factory=list)
     two_man: bool = False
     trace_hashes: tuple[str, ...] = ()
     exposure: Decimal = field(default=D(0))
@@ -152,7 +151,7 @@ class Run:
             ledger=LedgerEnd(
                 self.intents, self.orders, self.fills, funding=self.funding,
                 baselines={(UM, "USDT"): "100000", (UM, "BTC"): "0", (SPOT, "USDT"): "100000", (SPOT, "BTC"): "2"},
-                events=self.events, approvals=self.approvals,
+                events=self.events,
             ),
             venues={
                 UM: VenueEnd(

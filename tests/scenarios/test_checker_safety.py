@@ -266,14 +266,10 @@ def another_trace_from_the_same_seed(run: Run) -> None:
 def approved_resume(run: Run) -> None:
     """What is right: anna asks, ben approves in time, and just that is carried out."""
     run.two_man = True
-    run.approvals.append(
-        {
-            "id": "a1", "change": '{"mode":"RUN"}', "digest": "d1", "proposer": "anna", "proposed_ns": 1,
-            "expires_ns": 300, "state": "APPROVED", "decided_by": "ben", "decided_ns": 20,
-        }
-    )
-    run.bot(48, "approval_used", id="a1", digest="d1")
-    run.bot(48, "resume", operator="anna", mode="RUN")
+    same = {"id": "a1", "proposer": "anna", "digest": "d1", "expires_t": 345.0}
+    run.bot(45, "approval", state="PENDING", by="", **same)
+    run.bot(48, "approval", state="APPROVED", by="ben", **same)
+    run.bot(48, "resume", operator="anna", mode="RUN", approval="a1", approver="ben")
     run.set_mode(48, "RUN", "operator:anna")
     run.set_mode(50, "HOLD", "operator:anna", "lunch")
 
@@ -287,28 +283,29 @@ def test_a_resume_by_two_people_is_right() -> None:
 
 def resume_by_one_person(run: Run) -> None:
     approved_resume(run)
-    run.approvals[0]["decided_by"] = "anna"
+    run.find("approval", state="APPROVED")["by"] = "anna"
+    run.find("resume", approval="a1")["approver"] = "anna"
 
 
 def approval_after_its_time(run: Run) -> None:
     approved_resume(run)
-    run.approvals[0]["decided_ns"] = 301
+    run.find("approval", state="PENDING")["expires_t"] = 47.9
 
 
 def approval_of_another_change(run: Run) -> None:
     approved_resume(run)
-    run.find("approval_used")["digest"] = "d2"
+    run.find("approval", state="APPROVED")["digest"] = "d2"
 
 
 def approval_used_twice(run: Run) -> None:
     approved_resume(run)
-    run.bot(48.5, "approval_used", id="a1", digest="d1")
+    run.bot(60, "resume", operator="anna", mode="RUN", approval="a1", approver="ben")
+    run.set_mode(60, "RUN", "operator:anna")
 
 
 def resume_that_nobody_approved(run: Run) -> None:
     approved_resume(run)
-    run.drop("approval_used")
-    run.approvals[0]["state"] = "VOID"
+    run.find("approval", state="APPROVED")["state"] = "VOID"
 
 
 PLANTED: list[tuple[str, Callable[[Run], None]]] = [

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 
 from propbot.simulate.oracle.evidence import Evidence, Row, Violation
+from propbot.simulate.oracle.modes import Modes
 
 REFUSED = (401, 403, 422)
 
@@ -27,44 +27,48 @@ def check_access(evidence: Evidence) -> Iterator[Violation]:
 
 
 def check_two_people(evidence: Evidence) -> Iterator[Violation]:
-    """I23, where the Two-Man Rule is on: each resume has an approval of its own, by somebody else, in time, of just
-    this. The ledger's table has who and when; rows `approval_used` (id, digest) what it was held against when used."""
+    """I23, where the Two-Man Rule is on: HOLD is left on an approval of its own: by somebody else than who asked, in
+    time, of just what was asked for. Rows `approval`: `id`, `state`, `proposer`, `by`, `digest` (of the change and the
+    risk settings as they are then), `expires_t` (our clock); a `resume` names its `approval` and `approver`."""
     if not evidence.two_man:
         return
-    approvals = {str(row["id"]): row for row in evidence.ledger.approvals}
-    approved = {id_: row for id_, row in approvals.items() if row["state"] == "APPROVED"}
-    for row in approved.values():
-        told = _not_two(row)
-        if told is not None:
-            yield Violation("I23", evidence.end_s, f"approval {row['id']}: {told}")
+    latest: dict[str, Row] = {}
+    asked: dict[str, Row] = {}
     used: set[str] = set()
-    for row in evidence.of_bot("approval_used"):
-        id_ = str(row["id"])
-        if id_ in used:
-            yield Violation("I23", row["t"], f"approval {id_} was used twice")
-        used.add(id_)
-        if id_ not in approved:
-            yield Violation("I23", row["t"], f"approval {id_} was used and never given")
-        elif row["digest"] != approved[id_]["digest"]:
-            yield Violation("I23", row["t"], f"approval {id_} was given for something else")
-    lifts = [row for row in approved.values() if _leaves_hold(row)]
-    resumes = [row for row in evidence.of_bot("resume") if row.get("mode") == "RUN"]
-    if len(resumes) > len(lifts):
-        text = f"{len(resumes)} resumes, and {len(lifts)} approvals of one"
-        yield Violation("I23", resumes[len(lifts)]["t"], text)
+    modes = Modes()
+    for row in evidence.of_bot("approval", "resume", "mode", "hold_cause", "start", "crash"):
+        if row["kind"] == "approval":
+            id_ = str(row["id"])
+            asked.setdefault(id_, row)
+            latest[id_] = row
+            if row["state"] == "APPROVED":
+                yield from _judge_approval(asked[id_], row)
+        elif row["kind"] == "resume" and modes.mode == "HOLD":
+            id_ = str(row.get("approval") or "")
+            told = _judge_resume(row, latest.get(id_), id_ in used)
+            used.add(id_)
+            if told is not None:
+                yield Violation("I23", row["t"], f"HOLD was left by {row['operator']}: {told}")
+        modes.feed(row)
 
 
-def _not_two(row: Row) -> str | None:
-    if not row["decided_by"] or row["decided_by"] == row["proposer"]:
-        return f"{row['proposer']} asked and {row['decided_by'] or 'nobody'} approved"
-    if row["decided_ns"] is None or row["decided_ns"] > row["expires_ns"]:
-        return "it had expired"
+def _judge_approval(asked: Row, row: Row) -> Iterator[Violation]:
+    told = None
+    if not row["by"] or row["by"] == asked["proposer"]:
+        told = f"{asked['proposer']} asked and {row['by'] or 'nobody'} approved"
+    elif asked["expires_t"] is not None and row["t"] > asked["expires_t"]:
+        told = "it had expired"
+    elif row["digest"] != asked["digest"]:
+        told = "it was given for something else"
+    if told is not None:
+        yield Violation("I23", row["t"], f"approval {row['id']}: {told}")
+
+
+def _judge_resume(row: Row, approval: Row | None, used: bool) -> str | None:
+    if approval is None or approval["state"] != "APPROVED":
+        return "nobody approved that"
+    if used:
+        return f"approval {approval['id']} was used before"
+    if row.get("approver") != approval["by"] or row["operator"] != approval["proposer"]:
+        return f"approval {approval['id']} is not theirs"
     return None
-
-
-def _leaves_hold(row: Row) -> bool:
-    try:
-        change = json.loads(row["change"])
-    except (TypeError, ValueError):
-        return False
-    return isinstance(change, dict) and change.get("mode") in ("RUN", "DRAIN")

@@ -137,14 +137,27 @@ def check_cash(evidence: Evidence) -> Iterator[Violation]:
         changes, tolerance = _spot_changes(end) if end.kind == "spot" else _perp_changes(end)
         for asset in sorted(changes.keys() | end.balances.keys() | end.starting_balances.keys()):
             start = Fraction(number(end.starting_balances.get(asset, ZERO)))
-            due = start + changes.get(asset, Fraction(0))
+            due = start + changes.get(asset, Fraction(0)) + _adjusted(evidence, venue, asset)
             has = Fraction(number(end.balances.get(asset, ZERO)))
             if abs(due - has) > tolerance:
                 text = f"{venue} has {float(has)!r} {asset}, its trades make {float(due)!r}"
                 yield Violation("I8", evidence.end_s, text)
-        yield from _check_fee_assets(evidence, venue, end)
+        if not any(True for _ in _faults(evidence, venue, "fee_asset")):
+            yield from _check_fee_assets(evidence, venue, end)
     if evidence.quiesced:
         yield from _check_funding(evidence)
+
+
+def _faults(evidence: Evidence, venue: str, name: str) -> Iterator[Row]:
+    for row in evidence.rows:
+        if (row["who"], row["kind"], row.get("fault")) == ("venue", "fault", name) and row["venue"] == venue:
+            yield row
+
+
+def _adjusted(evidence: Evidence, venue: str, asset: str) -> Fraction:
+    """What the venue itself gave or took, without any trade."""
+    given = (row["params"] for row in _faults(evidence, venue, "adjust_account") if row["what"] == "injected")
+    return sum((Fraction(number(each["amount"])) for each in given if each["asset"] == asset), Fraction(0))
 
 
 def _spot_changes(end: VenueEnd) -> tuple[dict[str, Fraction], Fraction]:

@@ -60,7 +60,6 @@ class LedgerEnd:
     """(venue, asset) → quantity; a perp's base is its position at the first contact."""
     events: Sequence[Row] = ()
     """The journal, oldest first."""
-    approvals: Sequence[Row] = ()
 
 
 @frozen

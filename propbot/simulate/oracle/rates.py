@@ -8,8 +8,8 @@ from propbot.simulate.oracle.evidence import Evidence, Violation
 
 IN_FLIGHT_S = 0.1
 """Asked before the refusal was read."""
-_NUDGED = ("rate_limit_429", "inflate_weight", "inflate_header", "ban", "teapot")
-"""Faults with which a venue refuses or counts without our doing, as far as their name starts so."""
+_NUDGED = ("rate_limit_429", "ban_418")
+"""Faults with which a venue refuses without our doing."""
 
 
 def check_rates(evidence: Evidence) -> Iterator[Violation]:

@@ -119,7 +119,8 @@ def _join_execution(service: Service) -> None:
         settings.risk.recon_interval_s, service.on_recon, service.first_contact_ms,
     )
     service.resolver = Resolver(
-        service.blotter, service.gateways, service.reconciler.check, seams.clock, seams.trace
+        service.blotter, service.gateways, service.reconciler.check, seams.clock, seams.trace,
+        read_trades=service.reconciler.read_trades,
     )
     service.winddown = WindDown(
         service.blotter, service.executor, service.gateways, service.pair, seams.clock, seams.trace,

@@ -208,6 +208,17 @@ class Blotter:
         if ours:
             self._woke()
 
+    def may_explain(self, fill: Fill) -> bool:
+        """Whether a fill of an order that we can't name may be one of an order whose venue id we don't know yet. Lists
+        of trades carry no client id."""
+        if fill.client_order_id or fill.key in self._seen or self._find_by_order_id(fill.venue, fill.order_id):
+            return False
+        return any(
+            order.request.venue == fill.venue and order.request.side is fill.side and fill.qty <= order.request.qty
+            for order in self.orders.values()
+            if not order.order_id and order.uncertain and order.sent_mono_s is not None
+        )
+
     def observe_funding(self, funding: Funding) -> None:
         """A funding payment counts once, by its income id."""
         if self._take_funding(funding):

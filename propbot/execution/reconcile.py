@@ -83,6 +83,8 @@ class Reconciler:
     state: dict[VenueId, VenueRecon] = field(factory=dict)
     funding: FundingSearch = field(init=False)
     _wake: trio.Event = field(factory=trio.Event)
+    _listed_to: dict[VenueId, int] = field(factory=dict)
+    """Up to where the venue's lists of trades have been taken in this life, as a trade id."""
 
     def __attrs_post_init__(self) -> None:
         self.funding = FundingSearch(self.blotter, self.gateways, self.first_contact_ms, self.clock)
@@ -136,7 +138,8 @@ class Reconciler:
         try:
             await self.funding.catch_up(venue, instrument.symbol)
             before = self.blotter.activity
-            trades = await gateway.trades(instrument.symbol, await self._watermark(venue, instrument.symbol))
+            from_id = await self._watermark(venue, instrument.symbol)
+            trades = await gateway.trades(instrument.symbol, from_id)
             open_orders = await gateway.open_orders(instrument.symbol)
             positions = await gateway.positions(instrument.symbol)
             balances = await gateway.balances()
@@ -145,7 +148,8 @@ class Reconciler:
         except LedgerError as error:  # the disk fails for a while: that must not end reconciliation for good
             return ReconResult(venue, Verdict.UNREACHABLE, detail=f"our side can't be read: {error}")
         moved = self.blotter.activity != before or any(not o.presumed_dead for o in self.blotter.in_flight(venue))
-        self.blotter.observe_fills(trades)  # also while orders are under way: it may be their fills that are missing
+        # also while orders are under way: it may be their fills that are missing
+        self._take_trades(venue, from_id, trades)
         if moved or not self.books_idle():
             return ReconResult(venue, Verdict.INCONCLUSIVE, detail="orders or fills were on their way")
         held = sum((position.qty for position in positions), ZERO)
@@ -178,8 +182,32 @@ class Reconciler:
             return ReconResult(venue, Verdict.UNREACHABLE, detail=detail)
         return None
 
+    async def read_trades(self, venue: VenueId) -> Sequence[Fill]:
+        """Book what the venue lists beyond what it has listed before; what may belong to an order whose outcome is
+        unknown. VenueError, LedgerError."""
+        symbol = self.instruments[venue].symbol
+        from_id = await self._watermark(venue, symbol)
+        return self._take_trades(venue, from_id, await self.gateways[venue].trades(symbol, from_id))
+
+    def _take_trades(self, venue: VenueId, from_id: int | None, trades: Sequence[Fill]) -> Sequence[Fill]:
+        """A trade that may be an unknown order's is neither that order's yet nor somebody else's: it is asked for
+        again."""
+        puzzling = [trade for trade in trades if self.blotter.may_explain(trade)]
+        self.blotter.observe_fills([trade for trade in trades if trade not in puzzling])
+        if puzzling:
+            self._listed_to[venue] = min(int(trade.trade_id) for trade in puzzling) - 1
+        elif trades:
+            self._listed_to[venue] = max(int(trade.trade_id) for trade in trades)
+        else:
+            self._listed_to[venue] = (from_id or 0) - 1
+        return puzzling
+
     async def _watermark(self, venue: VenueId, symbol: str) -> int | None:
-        last = await self.ledger.last_trade_id(venue, symbol)
+        """What was listed counts, not what is booked: a fill that was told otherwise may be newer than one that
+        nobody has told."""
+        last = self._listed_to.get(venue)
+        if last is None:
+            last = await self.ledger.last_trade_id(venue, symbol)
         first = self.first_trade_ids.get(venue)
         return max(first or 0, last + 1) if last is not None else first
 

@@ -74,6 +74,26 @@ async def test_an_order_that_is_not_found_is_presumed_dead_after_its_window_and_
     assert len(rig.um.sent) == 1
 
 
+@pytest.mark.parametrize(("side", "waits"), [(Side.SELL, True), (Side.BUY, False)])
+async def test_a_trade_that_may_be_its_own_keeps_an_order_from_being_presumed_dead(
+    rig: Rig, answer: Any, side: Side, waits: bool, autojump_clock: Any
+) -> None:
+    """Queries lag behind lists of trades: hedging by the query alone would hedge twice."""
+    rig.start()
+    order = await _send_and_lose(rig, answer, hidden_s=8.0)
+    listed = evolve(rig.um.make_fill(side, order.request.qty, "1", ""), trade_id="900")
+
+    async def read_trades(venue: Any) -> Any:
+        await trio.lowlevel.checkpoint()
+        return [listed]
+
+    rig.resolver.read_trades = read_trades
+    await trio.sleep(5)
+    assert order.presumed_dead is not waits
+    await trio.sleep(5)
+    assert order.state is OrderState.FILLED
+
+
 async def test_three_polls_are_asked_for_however_old_the_order_is(rig: Rig, answer: Any, autojump_clock: Any) -> None:
     rig.start(resolver=False)
     order = await _send_and_lose(rig, answer, reaches=False)

@@ -16,6 +16,15 @@ from propbot.domain.money import ZERO, amount_text
 from propbot.domain.orders import Side
 from propbot.spread.funding import FundingDue, compute_funding_bps
 
+PRICE_BAND_BPS = 500.0
+"""Mids of one pair on two venues are never so far apart for long: BTC's perp and spot parted by one or two percent in
+the worst hours. What is further away is a wrong price, or a market for people; which of the two it is can't be told."""
+
+
+def is_absurd(mid: float, other_mid: float) -> bool:
+    """Whether two venues' mids, both above zero, lie further apart than `PRICE_BAND_BPS`."""
+    return abs(mid - other_mid) * 20_000.0 > PRICE_BAND_BPS * (mid + other_mid)
+
 
 @define
 class TradingMarket:
@@ -37,7 +46,16 @@ class TradingMarket:
         if book.crossed:
             return f"{venue}: the book is crossed"
         if book.stale(self.clock.mono_s(), self.book_age_s_max):
-            return f"{venue}: no frame for {self.book_age_s_max:g} s"
+            late = book.venue_lag_ms is not None and book.venue_lag_ms > self.book_age_s_max * 1000
+            told = "the venue's own time in its frames is older than" if late else "no frame for"
+            return f"{venue}: {told} {self.book_age_s_max:g} s"
+        return self._out_of_band(venue)
+
+    def _out_of_band(self, venue: VenueId) -> str | None:
+        mid = self.books[venue].mid
+        for other, book in self.books.items():
+            if other != venue and book.synced and is_absurd(book.mid, mid):
+                return f"{venue}: its price is more than {PRICE_BAND_BPS / 100:g} % from the one at {other}"
         return None
 
     def funding_problem(self, venue: VenueId) -> str | None:

@@ -39,7 +39,7 @@ from propbot.execution.simulation import SimulatedExecutor
 from propbot.kit.ids import Ids
 from propbot.kit.trace import Trace, no_trace
 from propbot.kit.window import Window
-from propbot.market import TradingMarket
+from propbot.market import TradingMarket, is_absurd
 from propbot.risk.limits import Approved, Holdings, Limits, Refused, check_intent
 from propbot.spread.edge import Costs, Edge, Prices, compute_edge
 from propbot.spread.reference import MovingBasis
@@ -157,6 +157,9 @@ class Pipeline:
             return
         bid, ask, other_bid, other_ask = first.best_bid, first.best_ask, second.best_bid, second.best_ask
         mids, other_mids = bid + ask, other_bid + other_ask
+        if is_absurd(mids, other_mids):
+            self.basis.pause(now)  # one second of it would spoil the basis for minutes
+            return
         self.basis.observe((other_mids - mids) / (mids + other_mids) * 20_000.0, now)
         if self.blotter.lots or self._pays(bid, ask, other_bid, other_ask, now):
             self._look_closer(now)

@@ -6,6 +6,7 @@
           ├─ feed:<venue>, private:<venue>       restarted with jittered back-off
           ├─ gateway:<venue>                     keeps the order connection warm, measures the venue's clock
           ├─ meet:<venue>, startup               first contact; then trading may be armed
+          ├─ listing:<venue>                     filters and status of the symbol, read again
           ├─ funding:<venue>                     perps: what funding is expected next
           ├─ guard:<id>                          a guard that trips, crashes, hangs or returns: HOLD
           ├─ watchdog, loop_lag                  who watches the guards; how late the loop is, and who watches that
@@ -52,6 +53,7 @@ from propbot.feeds.private import PrivateFeed
 from propbot.feeds.public import PublicFeed
 from propbot.kit.supervise import Backoff, describe, run_reporting_crash, run_restarting
 from propbot.ledger.store import open_ledger
+from propbot.listing import run_listing
 from propbot.reporting import report_parts
 from propbot.service import Seams, Service, ServiceConfig
 from propbot.spread.funding import FundingDue
@@ -217,6 +219,7 @@ def _start_tasks(root: trio.Nursery, service: Service) -> None:
         engine[f"feed:{venue}"] = partial(_run_feed, service, venue)
         engine[f"private:{venue}"] = partial(_run_private, service, venue)
         engine[f"gateway:{venue}"] = partial(_run_gateway, service, venue)
+        engine[f"listing:{venue}"] = partial(run_listing, service, venue)
         if service.config.venues[venue].dialect.kind is Kind.PERP:
             engine[f"funding:{venue}"] = partial(_run_funding, service, venue)
     for name, task in engine.items():
@@ -280,7 +283,7 @@ async def _run_private(service: Service, venue: VenueId) -> None:
         ts_ms=gateway.ts_ms, clock=service.seams.clock, on_event=partial(service.on_private_event, venue),
         on_up=partial(service.on_private_up, venue), on_down=partial(service.on_private_down, venue),
         on_problem=partial(service.on_problem, venue), open_websocket=service.seams.open_websocket,
-        health=service.links[venue].private,
+        health=service.links[venue].private, on_unreadable=service.on_unreadable,
     )
 
     async def session(backoff: Backoff) -> None:

@@ -75,6 +75,8 @@ def assemble(
     )
     service.day = TradingDay(service.counters)
     service.disk = DiskSpace(config.data_dir, seams.free_bytes, clock, seams.open_worker)
+    for gateway in gateways.values():
+        gateway.on_unreadable = service.on_unreadable
     _join_execution(service)
     _join_pipeline(service)
     _join_slo(service)

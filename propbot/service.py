@@ -11,7 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import trio
-from attrs import define, field, frozen
+from attrs import asdict, define, field, frozen
 
 from propbot.control.approvals import Approvals
 from propbot.control.counters import Counters
@@ -53,6 +53,7 @@ from propbot.guards.book_integrity import BookSeen
 from propbot.guards.hedge import HedgeGuard
 from propbot.guards.kill_caps import CapsSeen
 from propbot.guards.ledger import LedgerSeen
+from propbot.guards.listing import ListingSeen
 from propbot.guards.loop_lag import WINDOW_S, LagSeen
 from propbot.guards.rate_limit import RateSeen, RateWindow
 from propbot.guards.recon import ReconSeen
@@ -130,6 +131,8 @@ class VenueLink:
     private_up: bool = False
     private_reason: str = "not connected yet"
     access_refused: str = ""
+    listed_mono_s: float | None = None
+    """When the symbol's filters and status were read last."""
 
 
 @frozen
@@ -278,10 +281,22 @@ class Service:
         return self.pipeline.why_not
 
     def book_ages_s(self) -> Mapping[str, float | None]:
+        """Since the last frame came, and as much more as that one was late by the venue's own clock."""
         now = self.seams.clock.mono_s()
         return {
-            venue: now - book.last_frame_mono_s if book.synced and book.last_frame_mono_s is not None else None
+            venue: now - book.last_frame_mono_s + max(book.venue_lag_ms or 0.0, 0.0) / 1000
+            if book.synced and book.last_frame_mono_s is not None else None
             for venue, book in self.market.books.items()
+        }
+
+    def listings(self) -> Mapping[str, ListingSeen]:
+        now = self.seams.clock.mono_s()
+        return {
+            venue: ListingSeen(
+                None if venue not in self.instruments else self.instruments[venue].status,
+                None if link.listed_mono_s is None else now - link.listed_mono_s,
+            )
+            for venue, link in self.links.items()
         }
 
     def recon_seen(self) -> Mapping[str, ReconSeen | None]:
@@ -465,6 +480,10 @@ class Service:
         self.links[venue].access_refused = story
         self.trip(f"{venue} refuses our key: {story}", "guard:preflight")
 
+    def on_unreadable(self, story: str) -> None:
+        """The venue changed its language: what an unknown word means for our orders is not guessed."""
+        self.trip(f"what a venue says of our orders can't be read: {story}", "guard:protocol")
+
     def on_failed_pairs(self, count: int) -> None:
         if count >= self.config.settings.guarding.failed_spreads_max:
             self.look_now("kill_caps")  # before the next pair is decided
@@ -535,7 +554,7 @@ class Service:
         """The venue answered for the first time in this life."""
         self.links[venue].met = met
         self.links[venue].access_refused = ""
-        self.instruments[venue] = met.instrument
+        self.take_listing(venue, met.instrument)
         for asset, qty in met.baselines.items():
             self.baselines[(venue, asset)] = qty
         if met.first_trade_id is not None:
@@ -573,6 +592,20 @@ class Service:
         late_s = window.values(self.seams.clock.mono_s(), WINDOW_S)
         full = self.seams.clock.mono_s() - self.started_mono_s >= WINDOW_S
         return LagSeen(percentile(late_s, 0.95), max(late_s, default=None), window.taken, full)
+    def take_listing(self, venue: VenueId, instrument: Instrument) -> None:
+        """Filters and status as the venue has them now. What changed is told; the next decision uses it."""
+        before = self.instruments.get(venue)
+        self.instruments[venue] = instrument
+        self.links[venue].listed_mono_s = self.seams.clock.mono_s()
+        if before is None or before == instrument:
+            return
+        changed = asdict(instrument).items() - asdict(before).items()
+        told = ", ".join(f"{name} {getattr(before, name)} → {value}" for name, value in sorted(changed))
+        self.journal.say("WARN", "listing", f"{venue} {self.pair}: {told}", venue=venue, symbol=self.pair)
+        self.pipeline.wake()
+        listing = self.watches.get("listing")
+        if listing is not None:
+            listing.look()
 
     # --- the status page's own lines
 

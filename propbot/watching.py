@@ -8,6 +8,7 @@ from propbot.guards.feed_stale import FeedStaleGuard
 from propbot.guards.hedge import HedgeGuard
 from propbot.guards.kill_caps import Caps, KillCaps
 from propbot.guards.ledger import LedgerGuard
+from propbot.guards.listing import ListingGuard
 from propbot.guards.loop_lag import LoopLagGuard
 from propbot.guards.maintenance_calendar import MaintenanceCalendar
 from propbot.guards.rate_limit import RateLimitGuard
@@ -36,6 +37,7 @@ def join_guards(service: Service) -> None:
             service.blotter.exposure, service.lot_step, service.base, mono_s, settings.start.hedge_deadline_s
         ),
         LedgerGuard(service.ledger_seen, guarding.ledger_write_s_max),
+        ListingGuard(service.listings, service.pair),
         ClockSkewGuard(
             lambda: {venue: gateway.offset_ms for venue, gateway in service.gateways.items()}, mono_s,
             guarding.clock_skew_warn_s * 1000, guarding.clock_skew_trip_s * 1000,

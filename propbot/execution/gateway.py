@@ -14,7 +14,7 @@ from attrs import define
 
 from propbot.domain.clock import Clock
 from propbot.domain.dialect import Dialect, HttpCall, HttpReply
-from propbot.domain.errors import ClockRefused, ProtocolViolation
+from propbot.domain.errors import ClockRefused, ProtocolViolation, VenueError, VenueRefused
 from propbot.domain.instruments import Endpoints, Fees, FundingOutlook, Instrument
 from propbot.domain.market import DepthSnapshot
 from propbot.domain.orders import Balance, Fill, Funding, OrderReport, OrderRequest, Purpose, VenuePosition
@@ -74,6 +74,10 @@ class VenueGateway(VenueLine):
             # Measured by `keep_warm`, not here: the other leg's bookkeeping waits for this answer.
             self.clock_doubted.set()
             raise
+        except (VenueRefused, ProtocolViolation) as error:
+            self.listing_doubted.set()
+            self._note_unreadable(error)
+            raise
 
     async def cancel(self, symbol: str, client_order_id: str, *, timeout_s: float = TIMEOUT_S) -> OrderReport:
         return await self.ask_signed(
@@ -86,12 +90,21 @@ class VenueGateway(VenueLine):
 
     async def query(self, symbol: str, client_order_id: str, *, timeout_s: float = TIMEOUT_S) -> OrderReport:
         """OrderNotFound is no proof by itself."""
-        return await self.ask_signed(
-            lambda ts_ms: self.dialect.call_query(symbol, client_order_id, ts_ms),
-            lambda reply: self.dialect.read_order(reply, symbol),
-            timeout_s,
-            urgency=Urgency.RESERVE,
-        )
+        try:
+            return await self.ask_signed(
+                lambda ts_ms: self.dialect.call_query(symbol, client_order_id, ts_ms),
+                lambda reply: self.dialect.read_order(reply, symbol),
+                timeout_s,
+                urgency=Urgency.RESERVE,
+            )
+        except ProtocolViolation as error:
+            self._note_unreadable(error)
+            raise
+
+    def _note_unreadable(self, error: VenueError) -> None:
+        """A refusal has its status; what has none was a good answer in words that we don't know."""
+        if isinstance(error, ProtocolViolation) and error.http_status is None:
+            self.on_unreadable(str(error))
 
     async def open_orders(self, symbol: str, *, timeout_s: float = TIMEOUT_S) -> Sequence[OrderReport]:
         """Out of the reserve: a cancel begins and ends with it."""

@@ -75,6 +75,10 @@ class VenueLine:
     """When a call first found no way there or no answer back, and none was answered since; None while they are."""
     last_error: str = field(default="", init=False)
     clock_doubted: trio.Event = field(factory=trio.Event, init=False)
+    listing_doubted: trio.Event = field(factory=trio.Event, init=False)
+    """An order was refused: filters or status of its symbol may have changed."""
+    on_unreadable: Callable[[str], None] = field(default=lambda _: None, init=False)
+    """Synchronous: an answer about an order was not in words that we know."""
 
     # --- clock and pauses
 

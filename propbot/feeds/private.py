@@ -51,6 +51,8 @@ class PrivateFeed:
     ready_timeout_s: float = 10.0
     open_websocket: OpenWebSocket = open_websocket
     health: FeedHealth = field(factory=FeedHealth)
+    on_unreadable: Callable[[str], None] = lambda _: None
+    """Synchronous: a frame of the account was not in words that we know."""
     up: bool = field(default=False, init=False)
     _refused: bool = field(default=False, init=False)
     _not_before_mono_s: float = field(default=-math.inf, init=False)
@@ -125,6 +127,7 @@ class PrivateFeed:
                 events = self.dialect.read_private(frame)
             except ProtocolViolation as error:
                 self._problem(str(error))
+                self.on_unreadable(str(error))
                 self.health.note_violation(error)
                 continue
             self.health.violations_in_a_row = 0

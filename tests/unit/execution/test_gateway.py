@@ -643,3 +643,38 @@ async def test_how_long_a_venue_has_not_been_reached_is_known_until_it_answers(
     assert gateway.lost_since_mono_s == pytest.approx(trio.current_time() - 2, abs=0.1)
     await gateway.balances()
     assert gateway.lost_since_mono_s is None
+
+
+# --- what an answer makes doubtful
+
+
+@pytest.mark.parametrize(
+    ("answer", "doubted", "told"),
+    [
+        (Answer({"code": -4014, "msg": "Price not increased by tick size."}, 400), True, 0),
+        (Answer({"code": -1111, "msg": "Precision is over the maximum."}, 400), True, 0),
+        (Answer({**FILLED, "status": "OF_NEXT_YEAR"}), True, 1),
+        (Answer({name: value for name, value in FILLED.items() if name != "executedQty"}), True, 1),
+        (Answer({"code": -1007, "msg": "Timeout."}, 408), False, 0),
+    ],
+)
+async def test_a_refusal_makes_the_listing_doubtful_and_an_unknown_word_is_told(
+    venue: Venue, gateway: VenueGateway, answer: Answer, doubted: bool, told: int
+) -> None:
+    heard: list[str] = []
+    gateway.on_unreadable = heard.append
+    venue.will(UM_ORDER, answer)
+    with pytest.raises((VenueRefused, ProtocolViolation, OutcomeUnknown)):
+        await place(gateway)
+    assert gateway.listing_doubted.is_set() is doubted
+    assert len(heard) == told
+
+
+async def test_an_unknown_word_in_the_answer_to_a_query_is_told_too(venue: Venue, gateway: VenueGateway) -> None:
+    heard: list[str] = []
+    gateway.on_unreadable = heard.append
+    venue.will(UM_ORDER, Answer({**FILLED, "status": "OF_NEXT_YEAR"}))
+    with pytest.raises(ProtocolViolation):
+        await gateway.query("BTCUSDT", "pb1")
+    assert len(heard) == 1
+    assert "OF_NEXT_YEAR" in heard[0]

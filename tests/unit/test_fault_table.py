@@ -1,0 +1,39 @@
+"""docs/faults.md against the catalogue's rows and against the tests that there are."""
+
+from __future__ import annotations
+
+import ast
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TABLE = (ROOT / "docs" / "faults.md").read_text()
+ROWS = range(1, 66)
+"""What concerns venues, network, clock, process and disk."""
+_LINE = re.compile(r"^\| (\d+) \| (.+) \| (.+) \| (.+) \|$", re.MULTILINE)
+_TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
+
+
+@cache
+def functions_of(path: Path) -> frozenset[str]:
+    nodes = ast.walk(ast.parse(path.read_text()))
+    return frozenset(node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def test_each_row_of_the_catalogue_has_one_line() -> None:
+    assert [int(number) for number, *_ in _LINE.findall(TABLE)] == list(ROWS)
+
+
+@pytest.mark.parametrize("line", _LINE.findall(TABLE), ids=lambda line: f"row {line[0]}")
+def test_a_row_names_tests_that_exist(line: tuple[str, ...]) -> None:
+    _, must, how, tests = line
+    assert must.strip()
+    assert how.strip()
+    named = _TEST.findall(tests)
+    assert named, "a row names a test, also one that does not apply: what covers its general part"
+    for file, function in named:
+        assert (ROOT / file).is_file(), file
+        assert function in functions_of(ROOT / file), f"{file} has no {function}"

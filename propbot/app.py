@@ -316,7 +316,7 @@ async def _meet(service: Service, venue: VenueId) -> None:
         raise
     service.mark_met(venue, met)
     service.journal.say("INFO", "venue", f"{venue} met", venue=venue, taker_fee_bps=amount_text(met.fees.taker_bps))
-    service.reconciler.look_now()
+    service.reconciler.look_now(venue)
 
 
 async def _run_funding(service: Service, venue: VenueId) -> None:

@@ -118,7 +118,7 @@ def _join_execution(service: Service) -> None:
     service.reconciler = Reconciler(
         service.blotter, service.ledger, service.gateways, service.instruments, service.baselines,
         service.first_trade_ids, lambda: service.bookkeeper.idle, seams.clock, seams.trace,
-        settings.risk.recon_interval_s, service.on_recon, service.first_contact_ms,
+        settings.risk.recon_interval_s, service.on_recon, service.first_contact_ms, rng=seams.rng,
     )
     service.resolver = Resolver(
         service.blotter, service.gateways, service.reconciler.check, seams.clock, seams.trace,

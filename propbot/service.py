@@ -307,7 +307,7 @@ class Service:
             age_s = None if state.last_agreed_mono_s is None else now - state.last_agreed_mono_s
             seen[venue] = None if last is None else ReconSeen(
                 str(last.verdict), last.differences, last.detail, state.differed_in_a_row, state.agreed_in_a_row,
-                age_s, last.foreign_orders,
+                age_s, state.foreign_orders, last.foreign_positions,
             )
         return seen
 
@@ -521,7 +521,7 @@ class Service:
         link = self.links[venue]
         link.private_up, link.private_reason = True, ""
         self.reconciler.funding.note_connected(venue)
-        self.reconciler.look_now()
+        self.reconciler.look_now(venue)
         self.pipeline.wake()
 
     def on_private_down(self, venue: VenueId, reason: str) -> None:

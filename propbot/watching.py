@@ -28,7 +28,7 @@ def join_guards(service: Service) -> None:
         guarding.orders_per_min_max, guarding.cancels_per_min_max, guarding.equal_rejections_max,
     )
     guards: tuple[Guard, ...] = (
-        ReconGuard(service.recon_seen),
+        ReconGuard(service.recon_seen, lambda: mono_s() - service.started_mono_s),
         FeedStaleGuard(
             service.book_ages_s, service.exposed, mono_s, settings.risk.max_book_age_s, guarding.feed_stale_s,
             guarding.feed_stale_exposed_s,

@@ -62,7 +62,7 @@ async def meet_venue(venue: VenueId, symbol: str, gateway: MeetingGateway, ledge
         balances = {balance.asset: balance.total for balance in await gateway.balances()}
         known = {asset: balances.get(asset, ZERO) for asset in (instrument.base, instrument.quote)}
         if instrument.kind is Kind.PERP:
-            known[instrument.base] = sum((position.qty for position in positions), ZERO)
+            known[instrument.base] = sum((each.qty for each in positions if each.symbol == symbol), ZERO)
         first = max((int(trade.trade_id) for trade in trades), default=-1) + 1
         await ledger.meta_put(key, str(first))
         await ledger.record_baselines({(venue, asset): qty for asset, qty in known.items()})

@@ -121,7 +121,8 @@ class VenueGateway(VenueLine):
         return await self.ask_signed(self.dialect.call_balances, self.dialect.read_balances, timeout_s)
 
     async def positions(self, symbol: str, *, timeout_s: float = TIMEOUT_S) -> Sequence[VenuePosition]:
-        """Empty where the venue has none (spot)."""
+        """Every position of the account, `symbol`'s among them: the others cost nothing more. Empty where the venue
+        has none (spot)."""
         if self.dialect.call_positions(symbol, 0) is None:
             await trio.lowlevel.checkpoint()
             return ()

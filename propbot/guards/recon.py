@@ -25,13 +25,17 @@ class ReconSeen:
     differed_in_a_row: int
     agreed_in_a_row: int
     age_s: float | None
-    """Since it last agreed, monotonic; None if it never has."""
+    """Since it last agreed, monotonic; None if it never has in this life."""
     foreign_orders: int
+    foreign_positions: Sequence[str] = ()
+    """What the account holds in symbols that we don't trade."""
 
 
 @define(eq=False)
 class ReconGuard:
     seen: Callable[[], Mapping[str, ReconSeen | None]]
+    uptime_s: Callable[[], float] = field(default=lambda: 0.0)
+    """Since the start: the age of an agreement that never was."""
     id: str = field(default="recon", init=False)
     title: str = field(default="Reconciliation", init=False)
     interval_s: float = field(default=0.2, init=False)
@@ -39,7 +43,7 @@ class ReconGuard:
     def look(self) -> Finding:
         venues = self.seen()
         differing = [text for s in venues.values() if s is not None for text in s.differences if s.differed_in_a_row]
-        unproved = sorted(v for v, s in venues.items() if s is not None and (s.age_s or 0.0) > AGREED_AGE_S_MAX)
+        unproved = sorted(venue for venue, seen in venues.items() if self._age_s(seen) > AGREED_AGE_S_MAX)
         metrics: dict[str, str | int | float | bool | None] = {}
         for venue, seen in venues.items():
             metrics[f"{venue}.verdict"] = None if seen is None else seen.verdict
@@ -52,6 +56,9 @@ class ReconGuard:
         clear = all(s is not None and s.agreed_in_a_row >= 2 for s in venues.values())
         return Finding(*self._words(venues, differing), metrics, trip, clear)
 
+    def _age_s(self, seen: ReconSeen | None) -> float:
+        return self.uptime_s() if seen is None or seen.age_s is None else seen.age_s
+
     def _words(self, venues: Mapping[str, ReconSeen | None], differing: Sequence[str]) -> tuple[Health, str]:
         if differing:
             return Health.ERROR, "; ".join(differing)
@@ -60,11 +67,12 @@ class ReconGuard:
         unreachable = [f"{v}: {s.detail}" for v, s in venues.items() if s is not None and s.verdict == "unreachable"]
         if unreachable:
             return Health.WARN, "; ".join(unreachable)
-        ages = {venue: s.age_s or 0.0 for venue, s in venues.items() if s is not None}
+        ages = {venue: self._age_s(seen) for venue, seen in venues.items()}
         old = [f"{venue} {age:.0f} s" for venue, age in ages.items() if age > AGREED_AGE_S_WARN]
         if old:
             return Health.WARN, "the last agreement is old: " + ", ".join(old)
-        foreign = {venue: s.foreign_orders for venue, s in venues.items() if s is not None and s.foreign_orders}
+        foreign = [f"{v} {s.foreign_orders} open orders" for v, s in venues.items() if s and s.foreign_orders]
+        foreign += [f"{v} position {text}" for v, s in venues.items() if s for text in s.foreign_positions]
         if foreign:
-            return Health.WARN, "foreign open orders: " + ", ".join(f"{v} {n}" for v, n in foreign.items())
+            return Health.WARN, "foreign, not ours to touch: " + ", ".join(foreign)
         return Health.OK, "ledger equals venue: positions, open orders, fills, balances"

@@ -178,9 +178,10 @@ class Drill:
 
     def report(self) -> str:
         median_s = sorted(self.waits_s)[len(self.waits_s) // 2]
+        slowest_s = max(self.waits_s)
         return (
-            f"{self.kills} kills, {self.unaided} unaided; slowest start {max(self.waits_s):.1f} s, median {median_s:.1f}"
-            f" s; held: {dict(self.held)}; faults: {dict(self.faults)}"
+            f"{self.kills} kills, {self.unaided} unaided; slowest start {slowest_s:.1f} s, median {median_s:.1f} s;"
+            f" held: {dict(self.held)}; faults: {dict(self.faults)}"
         )
 
 

@@ -98,7 +98,8 @@ class BinanceUm(BinanceCalls):
         return tuple(Balance(self.venue, row.asset, amount(row.balance, self.venue, "balance")) for row in rows)
 
     def call_positions(self, symbol: str, ts_ms: int) -> HttpCall:
-        return self._signed("GET", "/fapi/v3/positionRisk", {"symbol": symbol}, ts_ms, weight=5)
+        """Without a symbol it names every position there is, at the same weight: foreign ones are shown."""
+        return self._signed("GET", "/fapi/v3/positionRisk", {}, ts_ms, weight=5)
 
     def read_positions(self, reply: HttpReply) -> Sequence[VenuePosition]:
         rows = decode(_positions_decoder, self._answer(reply), self.venue, "positionRisk")

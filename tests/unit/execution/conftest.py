@@ -251,6 +251,9 @@ class ScriptedMarket:
     def book_ids(self) -> dict[VenueId, int]:
         return {BINANCE_UM: 7, BINANCE_SPOT: 8}
 
+    def book_sights(self) -> dict[VenueId, dict[str, Any]]:
+        return {venue: {"u": u} for venue, u in self.book_ids().items()}
+
 
 @define(eq=False)
 class Rig:

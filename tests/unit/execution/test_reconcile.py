@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,9 @@ from attrs import evolve
 
 from propbot.domain.errors import LedgerError, OutcomeUnknown, VenueRetry
 from propbot.domain.instruments import BINANCE_SPOT, BINANCE_UM
-from propbot.domain.orders import OrderReport, OrderState, Side
-from propbot.execution.reconcile import CENT_OF_A_SATOSHI, ReconResult, Verdict
+from propbot.domain.orders import OrderReport, OrderState, Side, VenuePosition
+from propbot.execution.differences import CENT_OF_A_SATOSHI
+from propbot.execution.reconcile import TRADES_EVERY_S, ReconResult, Verdict
 
 if TYPE_CHECKING:
     from tests.unit.execution.conftest import Rig
@@ -231,9 +233,16 @@ async def test_trades_are_asked_for_from_the_first_contact_and_then_from_the_las
     await rig.open_lot()
     await rig.settle()
     await rig.reconciler.check(BINANCE_UM)
-    assert asked == [1, 1], "booked is not listed: an older one may be missing"
+    assert asked == [1], "the numbers agree and the list is dear"
+    await trio.sleep(TRADES_EVERY_S)
     await rig.reconciler.check(BINANCE_UM)
-    assert asked == [1, 1, 2]
+    assert asked == [1, 1], "booked is not listed: an older one may be missing"
+    rig.reconciler.look_now(BINANCE_UM)
+    await rig.reconciler.check(BINANCE_UM)
+    assert asked == [1, 1, 2], "after a reconnect some may have been missed"
+    rig.um.balance["USDT"] += 1
+    await rig.reconciler.check(BINANCE_UM)
+    assert asked == [1, 1, 2, 2, 2], "once before each of the two differences is told"
 
 
 async def test_what_was_traded_before_the_first_contact_is_not_ours_to_explain(
@@ -247,14 +256,63 @@ async def test_what_was_traded_before_the_first_contact_is_not_ours_to_explain(
     assert rig.foreign == []
 
 
-async def test_it_looks_every_interval_and_sooner_while_in_doubt(rig: Rig, autojump_clock: Any) -> None:
+async def test_it_looks_every_interval_and_sooner_while_in_doubt_but_less_and_less(
+    rig: Rig, autojump_clock: Any
+) -> None:
     rig.nursery.start_soon(rig.reconciler.run)
     await trio.sleep(21)
     calm = len(rig.recon_results)
     assert calm == 2 * 5
     rig.spot.down = VenueRetry("binance-spot", "no answer")
-    await trio.sleep(20)
-    assert len(rig.recon_results) - calm > 2 * 12
+    failed_at: list[float] = []
+    rig.reconciler.on_result = lambda result: (
+        failed_at.append(trio.current_time()) if result.verdict is Verdict.UNREACHABLE else None
+    )
+    await trio.sleep(60)
+    gaps = [later - earlier for earlier, later in itertools.pairwise(failed_at)]
+    assert gaps[0] <= 1.6
+    assert all(gap <= 5.1 for gap in gaps)
+    assert len(gaps) <= 18, "an interval each, but for the first ones"
+
+
+async def test_a_venue_that_hangs_delays_no_other(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, autojump_clock: Any
+) -> None:
+    async def hang(self: Any, symbol: str) -> Any:
+        if self.venue == BINANCE_SPOT:
+            await trio.sleep(3.0)
+            raise VenueRetry("binance-spot", "nothing within 3 s")
+        return ()
+
+    monkeypatch.setattr(type(rig.um), "open_orders", hang)
+    rig.nursery.start_soon(rig.reconciler.run)
+    await trio.sleep(21)
+    assert [result.venue for result in rig.recon_results].count(BINANCE_UM) == 5
+    assert {result.verdict for result in rig.recon_results if result.venue == BINANCE_SPOT} == {Verdict.UNREACHABLE}
+
+
+async def test_a_round_waits_for_a_quiet_moment_instead_of_asking_in_vain(
+    rig: Rig, answer: Any, autojump_clock: Any
+) -> None:
+    rig.start()
+    rig.um.script = [answer(answer_s=0.6)]
+    rig.nursery.start_soon(rig.executor.execute, *rig.opening())
+    await trio.sleep(0.1)
+    began = trio.current_time()
+    assert await rig.reconciler.check(BINANCE_UM)
+    assert trio.current_time() - began == pytest.approx(0.6, abs=0.2)
+    assert len(rig.recon_results) == 1
+
+
+async def test_positions_in_other_symbols_are_named_and_make_no_difference(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, autojump_clock: Any
+) -> None:
+    async def positions(self: Any, symbol: str) -> Any:
+        return [VenuePosition(BINANCE_UM, "ETHUSDT", Decimal("0.50"), Decimal(3000))]
+
+    monkeypatch.setattr(type(rig.um), "positions", positions)
+    result = await _verdict(rig, BINANCE_UM)
+    assert (result.verdict, result.foreign_positions) == (Verdict.AGREES, ("ETHUSDT 0.5",))
 
 
 async def test_an_order_that_is_presumed_dead_does_not_stand_in_the_way_of_its_own_proof(

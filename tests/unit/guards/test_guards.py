@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from propbot.domain.status import Health
 from propbot.guards.clock_skew import ClockSkewGuard
@@ -326,5 +327,24 @@ def test_an_unreachable_venue_and_a_foreign_open_order_warn(
     assert (recon.last.health, recon.last.summary) == (Health.WARN, "binance-um: binance-um: no answer")
     venues["binance-um"] = _seen("agrees", agreed=2, foreign_orders=3)
     recon.watch.look()
-    assert (recon.last.health, recon.last.summary) == (Health.WARN, "foreign open orders: binance-um 3")
+    assert (recon.last.health, recon.last.summary) == (
+        Health.WARN, "foreign, not ours to touch: binance-um 3 open orders"
+    )
+    venues["binance-um"] = evolve(_seen("agrees", agreed=2), foreign_positions=("ETHUSDT 0.5",))
+    recon.watch.look()
+    assert (recon.last.health, recon.last.summary) == (
+        Health.WARN, "foreign, not ours to touch: binance-um position ETHUSDT 0.5"
+    )
     assert recon.trips == []
+
+
+@pytest.mark.parametrize("never", [None, "inconclusive"])
+def test_a_venue_that_never_agreed_in_this_life_trips_by_the_time_since_the_start(
+    watched: Any, seconds: Any, never: str | None
+) -> None:
+    state = None if never is None else evolve(_seen(never), age_s=None)
+    uptime = watched(ReconGuard(lambda: {"binance-um": AGREED, "binance-spot": state}, lambda: seconds() - 1000.0))
+    uptime.run_s(60)
+    assert uptime.trips == []
+    uptime.run_s(5)
+    assert uptime.trips == [("ledger and venue not compared for more than 60 s: binance-spot", "guard:recon")]

@@ -103,7 +103,7 @@ def test_no_exponent_ever_leaves(um: BinanceUm, text: str) -> None:
         ("call_cancel", ("BTCUSDT", "pb1", TS_MS), "DELETE", "/fapi/v1/order?symbol=BTCUSDT&origClientOrderId=pb1&", 1),
         ("call_open_orders", ("BTCUSDT", TS_MS), "GET", "/fapi/v1/openOrders?symbol=BTCUSDT&", 1),
         ("call_balances", (TS_MS,), "GET", "/fapi/v3/balance?", 5),
-        ("call_positions", ("BTCUSDT", TS_MS), "GET", "/fapi/v3/positionRisk?symbol=BTCUSDT&", 5),
+        ("call_positions", ("BTCUSDT", TS_MS), "GET", "/fapi/v3/positionRisk?recvW", 5),
         ("call_fees", ("BTCUSDT", TS_MS), "GET", "/fapi/v1/commissionRate?symbol=BTCUSDT&", 20),
         (
             "call_trades", ("BTCUSDT", 7, TS_MS), "GET",

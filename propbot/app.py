@@ -7,6 +7,7 @@
           ├─ gateway:<venue>                     keeps the order connection warm, measures the venue's clock
           ├─ meet:<venue>, startup               first contact; then trading may be armed
           ├─ listing:<venue>                     filters and status of the symbol, read again
+          ├─ dead_man:<venue>                    the venue's dead-man switch, armed while orders of ours rest
           ├─ funding:<venue>                     perps: what funding is expected next
           ├─ guard:<id>                          a guard that trips, crashes, hangs or returns: HOLD
           ├─ watchdog, loop_lag                  who watches the guards; how late the loop is, and who watches that
@@ -220,6 +221,8 @@ def _start_tasks(root: trio.Nursery, service: Service) -> None:
         engine[f"private:{venue}"] = partial(_run_private, service, venue)
         engine[f"gateway:{venue}"] = partial(_run_gateway, service, venue)
         engine[f"listing:{venue}"] = partial(run_listing, service, venue)
+        if venue in service.dead_men:
+            engine[f"dead_man:{venue}"] = partial(_run_dead_man, service, venue)
         if service.config.venues[venue].dialect.kind is Kind.PERP:
             engine[f"funding:{venue}"] = partial(_run_funding, service, venue)
     for name, task in engine.items():
@@ -317,6 +320,11 @@ async def _meet(service: Service, venue: VenueId) -> None:
     service.mark_met(venue, met)
     service.journal.say("INFO", "venue", f"{venue} met", venue=venue, taker_fee_bps=amount_text(met.fees.taker_bps))
     service.reconciler.look_now(venue)
+
+
+async def _run_dead_man(service: Service, venue: VenueId) -> None:
+    await service.links[venue].met_once.wait()  # what is signed needs the venue's clock
+    await service.dead_men[venue].run()
 
 
 async def _run_funding(service: Service, venue: VenueId) -> None:

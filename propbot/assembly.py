@@ -20,6 +20,7 @@ from propbot.domain.instruments import Fees, Instrument, VenueId
 from propbot.domain.pnl import PositionAccount
 from propbot.execution.blotter import Blotter
 from propbot.execution.bookkeeper import Bookkeeper
+from propbot.execution.dead_man import DeadMan
 from propbot.execution.executor import ExecutionRules, Executor
 from propbot.execution.gateway import VenueGateway
 from propbot.execution.reconcile import Reconciler
@@ -124,10 +125,20 @@ def _join_execution(service: Service) -> None:
         service.blotter, service.gateways, service.reconciler.check, seams.clock, seams.trace,
         read_trades=service.reconciler.read_trades,
     )
+    service.dead_men = {
+        venue: DeadMan(gateway, service.pair, partial(_may_rest, service, venue), seams.clock)
+        for venue, gateway in service.gateways.items()
+        if gateway.has_dead_man
+    }
     service.winddown = WindDown(
         service.blotter, service.executor, service.gateways, service.pair, seams.clock, seams.trace,
         service.on_stuck, service.on_ledger_failure, service.note_cancel, service.executor.tally.note_cancel,
     )
+
+
+def _may_rest(service: Service, venue: VenueId) -> bool:
+    """What is immediate-or-cancel has ended long before a second is over."""
+    return service.orders_open(venue, older_than_s=1.0) > 0
 
 
 def _join_pipeline(service: Service) -> None:

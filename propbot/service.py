@@ -41,6 +41,7 @@ from propbot.domain.orders import (
 from propbot.domain.status import Health, Metric
 from propbot.execution.blotter import Blotter
 from propbot.execution.bookkeeper import Bookkeeper
+from propbot.execution.dead_man import DeadMan
 from propbot.execution.executor import Executor, Stuck
 from propbot.execution.first_contact import Met
 from propbot.execution.gateway import VenueGateway
@@ -55,7 +56,6 @@ from propbot.guards.kill_caps import CapsSeen
 from propbot.guards.ledger import LedgerSeen
 from propbot.guards.listing import ListingSeen
 from propbot.guards.loop_lag import WINDOW_S, LagSeen
-from propbot.guards.rate_limit import RateSeen, RateWindow
 from propbot.guards.recon import ReconSeen
 from propbot.guards.runaway_breaker import EqualRejections, RunawayBreaker
 from propbot.guards.watch import Finding, Watch
@@ -188,6 +188,8 @@ class Service:
     reconciler: Reconciler = field(init=False)
     winddown: WindDown = field(init=False)
     pipeline: Pipeline = field(init=False)
+    dead_men: dict[VenueId, DeadMan] = field(factory=dict, init=False)
+    """Of the venues that have such a switch."""
     watches: dict[str, Watch] = field(factory=dict, init=False)
     watchdog: Watchdog = field(init=False)
     watchdog_watch: Watchdog = field(init=False)
@@ -311,15 +313,14 @@ class Service:
             )
         return seen
 
-    def rates_seen(self) -> Mapping[str, RateSeen]:
-        paces = {venue: gateway.pace for venue, gateway in self.gateways.items()}
-        return {
-            venue: RateSeen(
-                tuple(RateWindow(use.key, use.used, use.limit) for use in pace.uses()), pace.paused_s,
-                pace.pause_status, pace.paused_until_wall_ns,
-            )
-            for venue, pace in paces.items()
-        }
+    def orders_open(self, venue: VenueId, older_than_s: float = 0.0) -> int:
+        """Orders of ours at `venue` that may still execute: by what we know, or by what the venue said last."""
+        before_mono_s = self.seams.clock.mono_s() - older_than_s
+        ours = sum(
+            order.uncertain and order.sent_mono_s is not None and order.sent_mono_s <= before_mono_s
+            for order in self.blotter.in_flight(venue)
+        )
+        return max(ours, self.reconciler.state[venue].own_orders)
 
     def orders_last_minute(self) -> int:
         return sum(gateway.orders_last_minute() for gateway in self.gateways.values())

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from propbot.guards.book_integrity import BookIntegrityGuard
+from propbot.guards.cancel_on_disconnect import CancelOnDisconnectGuard, DeadManSeen, DisconnectSeen
 from propbot.guards.clock_skew import ClockSkewGuard
 from propbot.guards.feed_stale import FeedStaleGuard
 from propbot.guards.hedge import HedgeGuard
@@ -11,7 +14,7 @@ from propbot.guards.ledger import LedgerGuard
 from propbot.guards.listing import ListingGuard
 from propbot.guards.loop_lag import LoopLagGuard
 from propbot.guards.maintenance_calendar import MaintenanceCalendar
-from propbot.guards.rate_limit import RateLimitGuard
+from propbot.guards.rate_limit import RateLimitGuard, RateSeen, RateWindow
 from propbot.guards.recon import ReconGuard
 from propbot.guards.runaway_breaker import RunawayBreaker
 from propbot.guards.slo import SloGuard
@@ -42,7 +45,8 @@ def join_guards(service: Service) -> None:
             lambda: {venue: gateway.offset_ms for venue, gateway in service.gateways.items()}, mono_s,
             guarding.clock_skew_warn_s * 1000, guarding.clock_skew_trip_s * 1000,
         ),
-        RateLimitGuard(service.rates_seen, guarding.rate_pace_share, guarding.rate_trip_share),
+        CancelOnDisconnectGuard(lambda: _disconnects(service), mono_s, guarding.disconnect_s_max),
+        RateLimitGuard(lambda: _rates(service), guarding.rate_pace_share, guarding.rate_trip_share),
         service.breaker,
         KillCaps(
             service.caps_seen, lambda: service.incidents.acknowledged("kill_caps"), service.day.accept_loss,
@@ -59,3 +63,26 @@ def join_guards(service: Service) -> None:
     service.watches = {guard.id: Watch(guard, service.trip, service.report_guard) for guard in guards}
     service.watchdog = Watchdog(service.watches, mono_s, service.on_silent_guard, service.on_heard_guard)
     service.watchdog_watch = Watchdog({"watchdog": service.watchdog}, mono_s, service.on_silent_watchdog)
+
+
+def _rates(service: Service) -> Mapping[str, RateSeen]:
+    paces = {venue: gateway.pace for venue, gateway in service.gateways.items()}
+    return {
+        venue: RateSeen(
+            tuple(RateWindow(use.key, use.used, use.limit) for use in pace.uses()), pace.paused_s, pace.pause_status,
+            pace.paused_until_wall_ns,
+        )
+        for venue, pace in paces.items()
+    }
+
+
+def _disconnects(service: Service) -> Mapping[str, DisconnectSeen]:
+    seen: dict[str, DisconnectSeen] = {}
+    for venue, gateway in service.gateways.items():
+        man = service.dead_men.get(venue)
+        seen[venue] = DisconnectSeen(
+            not service.links[venue].private_up, gateway.lost_since_mono_s is not None, service.orders_open(venue),
+            service.reconciler.state[venue].agreed_in_a_row > 0,
+            None if man is None else DeadManSeen(man.age_s, man.resting, man.foreign, man.problem),
+        )
+    return seen

@@ -115,6 +115,23 @@ class VenueGateway(VenueLine):
             urgency=Urgency.RESERVE,
         )
 
+    @property
+    def has_dead_man(self) -> bool:
+        return self.dialect.call_dead_man("", 0, 0) is not None
+
+    async def set_dead_man(self, symbol: str, countdown_ms: int, *, timeout_s: float = TIMEOUT_S) -> None:
+        """Set the venue's countdown for `symbol`, or switch it off with 0. ProtocolViolation if the venue set another.
+        Out of the reserve."""
+
+        def build(ts_ms: int) -> HttpCall:
+            call = self.dialect.call_dead_man(symbol, countdown_ms, ts_ms)
+            assert call is not None, "not without a switch"
+            return call
+
+        in_force_ms = await self.ask_signed(build, self.dialect.read_dead_man, timeout_s, urgency=Urgency.RESERVE)
+        if in_force_ms != countdown_ms:
+            raise ProtocolViolation(self.venue, f"dead-man switch: asked for {countdown_ms} ms, got {in_force_ms}")
+
     # --- account
 
     async def balances(self, *, timeout_s: float = TIMEOUT_S) -> Sequence[Balance]:

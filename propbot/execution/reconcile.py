@@ -81,6 +81,8 @@ class VenueRecon:
     """Fills on the account that no order of ours explains, newest last, the last ten."""
     foreign_orders: int = 0
     """Open orders on our symbol that are not ours, when it was last asked for them."""
+    own_orders: int = 0
+    """Those that are."""
 
 
 @define(eq=False)
@@ -192,7 +194,8 @@ class Reconciler:
             balances = await gateway.balances()
             # last: it may use the venue's reserve, and is not asked where reading has to wait
             open_orders = await gateway.open_orders(instrument.symbol)
-            self.state[venue].foreign_orders = sum(not is_ours(order.client_order_id) for order in open_orders)
+            self.state[venue].own_orders = sum(is_ours(order.client_order_id) for order in open_orders)
+            self.state[venue].foreign_orders = len(open_orders) - self.state[venue].own_orders
             if self.blotter.activity != before or self._busy(venue):
                 return under_way
             return await self._judge(instrument, positions, balances, open_orders, began_mono_s)

@@ -94,6 +94,12 @@ class BinanceSpot(BinanceCalls):
             for row in rows
         )
 
+    def call_dead_man(self, symbol: str, countdown_ms: int, ts_ms: int) -> None:
+        """Spot has none (only FIX sessions cancel on disconnect)."""
+
+    def read_dead_man(self, reply: HttpReply) -> NoReturn:
+        raise ProtocolViolation(self.venue, "spot has no dead-man switch")
+
     def call_positions(self, symbol: str, ts_ms: int) -> None:
         return None
 

@@ -5,6 +5,7 @@ Assumes one-way position mode (no `positionSide`); in hedge mode the venue refus
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -50,9 +51,14 @@ class _ListenKey(msgspec.Struct, rename="camel"):
     listen_key: str
 
 
+class _Countdown(msgspec.Struct, rename="camel"):
+    countdown_time: str
+
+
 _balances_decoder = msgspec.json.Decoder(list[_Balance])
 _positions_decoder = msgspec.json.Decoder(list[_Position])
 _commission_decoder = msgspec.json.Decoder(_Commission)
+_countdown_decoder = msgspec.json.Decoder(_Countdown)
 _listen_key_decoder = msgspec.json.Decoder(_ListenKey)
 
 
@@ -87,6 +93,16 @@ class BinanceUm(BinanceCalls):
         if order.reduce_only:
             own["reduceOnly"] = "true"
         return self._call_place(order, own, ts_ms)
+
+    def call_dead_man(self, symbol: str, countdown_ms: int, ts_ms: int) -> HttpCall:
+        params: Params = {"symbol": symbol, "countdownTime": countdown_ms}
+        return self._signed("POST", "/fapi/v1/countdownCancelAll", params, ts_ms, weight=10)
+
+    def read_dead_man(self, reply: HttpReply) -> int:
+        told = decode(_countdown_decoder, self._answer(reply), self.venue, "countdownCancelAll").countdown_time
+        if not re.fullmatch(r"\d{1,12}", told, re.ASCII):
+            raise ProtocolViolation(self.venue, f"countdownCancelAll: countdownTime {told[:40]!r}")
+        return int(told)
 
     # account
 

@@ -334,3 +334,16 @@ def test_the_shared_private_samples_are_read(um: BinanceUm, sample: Sample, name
 def test_the_shared_order_sample_is_read(um: BinanceUm, reply: Reply, sample: Sample) -> None:
     report = um.read_order(reply(sample("futures/http_json/order_response.json")), "BTCUSDT")
     assert (report.client_order_id, report.state) == ("testOrder123", OrderState.WORKING)
+
+
+@pytest.mark.parametrize(
+    ("body", "countdown_ms"), [('{"symbol":"BTCUSDT","countdownTime":"30000"}', 30_000), ('{"countdownTime":"0"}', 0)]
+)
+def test_the_dead_man_switch_says_what_is_in_force(um: BinanceUm, body: str, countdown_ms: int) -> None:
+    assert um.read_dead_man(HttpReply(200, {}, body.encode())) == countdown_ms
+
+
+@pytest.mark.parametrize("body", ["{}", '{"countdownTime":""}', '{"countdownTime":"-1"}', '{"countdownTime":5}'])
+def test_a_dead_man_switch_that_answers_nonsense_is_named(um: BinanceUm, body: str) -> None:
+    with pytest.raises(ProtocolViolation, match="countdownCancelAll"):
+        um.read_dead_man(HttpReply(200, {}, body.encode()))

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -46,6 +46,7 @@ from propbot.simulate.mortal import (
     replace_file_of,
 )
 from propbot.simvenue.access import HostAccess
+from propbot.simvenue.faces.limits import Limit
 from propbot.simvenue.host import HostConfig, run_host
 from propbot.simvenue.instruments import DEFAULT_FEES
 from propbot.simvenue.records import MarketFrame, MarketSource
@@ -232,11 +233,13 @@ async def open_world(
     epoch_ns: int = EPOCH_NS,
     make_source: Callable[[VirtualClock], MarketSource] | None = None,
     make_trace: MakeTrace = MemoryTrace,
+    limits: Mapping[VenueId, Sequence[Limit]] | None = None,
     given: Mapping[str, str] = MappingProxyType({}),
     **more: str,
 ) -> AsyncIterator[World]:
     """Venues that run; no bot yet. `given` and `more` are settings of every life of the bot; wall clocks begin at
-    `epoch_ns`. `make_trace` makes the sink of one who writes into the world's rows."""
+    `epoch_ns`. `make_trace` makes the sink of one who writes into the world's rows; `limits` are rate
+    limits in place of a venue's own."""
     clock = VirtualClock(epoch_ns)
     clock.wall_ns()  # the epoch is now
     network = MemoryNetwork()
@@ -246,7 +249,7 @@ async def open_world(
         else SyntheticMarket(venues, seed, clock.wall_ns, updates_per_s)
     )
     rows: list[dict[str, Any]] = []
-    host = HostConfig(venues=venues, fees=dict(DEFAULT_FEES), latency_s=latency_s)
+    host = HostConfig(venues=venues, fees=dict(DEFAULT_FEES), latency_s=latency_s, limits=limits or {})
     async with trio.open_nursery() as nursery:
         access: HostAccess = await nursery.start(
             partial(

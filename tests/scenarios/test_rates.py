@@ -49,7 +49,7 @@ async def spend(client: HttpClient, calls: int, target: str = "/fapi/v1/depth?sy
 
 
 def asked_by_bot(world: World, since_s: float) -> list[tuple[float, str]]:
-    rows = [row for row in world.of_kind("request", "venue") if row["venue"] == BINANCE_UM and row["t"] > since_s]
+    rows = [row for row in world.of_kind("request", "venue") if row["venue"] == BINANCE_UM and row["t"] >= since_s]
     return [(row["t"], row["path"]) for row in rows if row["path"] not in FOREIGN_PATHS]
 
 

@@ -36,7 +36,7 @@ from typing import Protocol
 import trio
 from attrs import define, evolve, field
 
-from propbot.assembly import assemble
+from propbot.assembly import assemble, join_preflight
 from propbot.control.keeper import StateKeeper, open_state_keeper
 from propbot.control.modes import choose_start
 from propbot.control.parameters import Chosen, apply_parameters, choose_parameters
@@ -53,6 +53,7 @@ from propbot.execution.winddown import describe_half_done
 from propbot.feeds.private import PrivateFeed
 from propbot.feeds.public import PublicFeed
 from propbot.kit.supervise import Backoff, describe, run_reporting_crash, run_restarting
+from propbot.kit.threads import run_each
 from propbot.ledger.store import open_ledger
 from propbot.listing import run_listing
 from propbot.reporting import report_parts
@@ -151,6 +152,7 @@ async def _open_service(config: ServiceConfig, seams: Seams) -> AsyncIterator[Se
         chosen = choose_parameters(settings, None if stored is None else stored.parameters)
         config = evolve(config, settings=apply_parameters(settings, chosen.parameters.patched))
         service = assemble(config, seams, ledger, gateways, start)
+        join_preflight(service, await stack.enter_async_context(seams.open_worker("preflight", run_each)))
         seams.trace("start", mode=str(start.mode))
         seams.trace("mode", mode=str(start.mode), source="startup", reason="")
         _take_up_state(service, keeper, chosen)
@@ -365,11 +367,13 @@ async def _run_startup(service: Service) -> None:
         service.modes.hold(reason, "startup")
         service.journal.say("ERROR", "startup", reason)
         await _wait_agreement(service)
+    passed = await service.run_preflight("start")  # one that failed is a HOLD by its guard before anything is armed
     service.modes.let_trade()
     for incident in service.incidents.open_ones():
         if incident.kind == "crash" and incident.component_id.removeprefix("task:") not in service.dead_tasks:
             service.incidents.resolve(incident.id, "the service was started again, and the task runs")
-    service.journal.say("INFO", "startup", "ledger equals venue; orders may be sent as far as the mode allows")
+    if passed.ok:
+        service.journal.say("INFO", "startup", "ledger equals venue; orders may be sent as far as the mode allows")
 
 
 async def _wait_agreement(service: Service) -> None:

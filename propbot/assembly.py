@@ -8,15 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 
 import trio
 
 from propbot.books.book import OrderBook
 from propbot.control.approvals import Approvals
+from propbot.control.checks import DiskSeen, PreflightRules
 from propbot.control.journal import Journal
 from propbot.control.modes import ModeKeeper, ModeRules, ModeView
+from propbot.control.preflight import PreflightRunner
 from propbot.decision.decide import ExitRules
 from propbot.domain.instruments import Fees, Instrument, VenueId
+from propbot.domain.mode import Profile
 from propbot.domain.pnl import PositionAccount
 from propbot.execution.blotter import Blotter
 from propbot.execution.bookkeeper import Bookkeeper
@@ -27,14 +31,17 @@ from propbot.execution.reconcile import Reconciler
 from propbot.execution.resolver import Resolver
 from propbot.execution.simulation import SimulatedExecutor, mark_simulated
 from propbot.execution.winddown import WindDown
+from propbot.kit.disk import check_directory, free_mb
 from propbot.kit.ids import Ids
 from propbot.kit.level import Level
 from propbot.kit.switch import Switch
+from propbot.kit.threads import Worker
 from propbot.ledger.store import Ledger
 from propbot.market import TradingMarket
 from propbot.pipeline import Pipeline, TradeRules
 from propbot.risk.limits import Limits
 from propbot.service import Seams, Service, ServiceConfig, VenueLink, split_pair
+from propbot.settings import Settings
 from propbot.spread.reference import MovingBasis
 from propbot.status.board import Board
 from propbot.status.day import TradingDay
@@ -173,6 +180,34 @@ def _join_slo(service: Service) -> None:
     service.slo = Slo(
         service.seams.clock.mono_s, windows, lambda: service.day.drawdown, settings.guarding.daily_loss_usdt_max,
         settings.risk.max_book_age_s,
+    )
+
+
+def preflight_rules(settings: Settings) -> PreflightRules:
+    return PreflightRules(
+        settings.trading.pair, settings.guarding.clock_skew_trip_s * 1000, settings.guarding.disk_free_mb_min,
+        withdraw_refused=settings.profile is Profile.LIVE,
+    )
+
+
+async def look_at_disk(folder: Path, worker: Worker) -> DiskSeen:
+    """In a thread of its own: a disk that hangs keeps nobody but this waiting."""
+
+    def look() -> DiskSeen:
+        problems = check_directory(folder)
+        try:
+            free = free_mb(folder)
+        except OSError as error:
+            return DiskSeen("; ".join([*problems, f"DATA_DIR={folder}: {error.strerror}"]), None)
+        return DiskSeen("; ".join(problems) or None, free)
+
+    return await worker.call(look)
+
+
+def join_preflight(service: Service, disk: Worker) -> None:
+    service.preflight = PreflightRunner(
+        service.gateways, preflight_rules(service.config.settings), lambda: service.pipeline.rules.order_notional,
+        service.market.mark, partial(look_at_disk, service.config.data_dir, disk), service.seams.clock,
     )
 
 

@@ -20,11 +20,11 @@ import trio
 
 from propbot import __version__
 from propbot.app import run_service
-from propbot.check import check_directory, run_check
+from propbot.check import run_check
 from propbot.compose import Composed, compose, make_source, paper_fees
 from propbot.domain.errors import DataDirectoryBusy, PropBotError, SettingsError
 from propbot.kit.crash import CRASH_POINTS
-from propbot.kit.disk import hold_directory
+from propbot.kit.disk import check_directory, hold_directory
 from propbot.kit.supervise import describe, leaves
 from propbot.replay.command import ReplayOptions, parse_markets, parse_settings, parse_speed, replay
 from propbot.replay.show import show_result, showing_progress

@@ -14,12 +14,14 @@ import trio
 from attrs import asdict, define, field, frozen
 
 from propbot.control.approvals import Approvals
+from propbot.control.checks import Preflight
 from propbot.control.counters import Counters
 from propbot.control.journal import Journal
 from propbot.control.keeper import StateKeeper
 from propbot.control.modes import ModeKeeper, ModeView
 from propbot.control.operators import Operators
 from propbot.control.parameters import Parameters
+from propbot.control.preflight import PreflightRunner
 from propbot.control.two_man import Bond, digest_settings
 from propbot.decision.decide import compute_lot_step
 from propbot.domain.approvals import Approval
@@ -56,6 +58,7 @@ from propbot.guards.kill_caps import CapsSeen
 from propbot.guards.ledger import LedgerSeen
 from propbot.guards.listing import ListingSeen
 from propbot.guards.loop_lag import WINDOW_S, LagSeen
+from propbot.guards.preflight import PreflightSeen
 from propbot.guards.recon import ReconSeen
 from propbot.guards.runaway_breaker import EqualRejections, RunawayBreaker
 from propbot.guards.watch import Finding, Watch
@@ -190,6 +193,7 @@ class Service:
     pipeline: Pipeline = field(init=False)
     dead_men: dict[VenueId, DeadMan] = field(factory=dict, init=False)
     """Of the venues that have such a switch."""
+    preflight: PreflightRunner = field(init=False)
     watches: dict[str, Watch] = field(factory=dict, init=False)
     watchdog: Watchdog = field(init=False)
     watchdog_watch: Watchdog = field(init=False)
@@ -356,6 +360,26 @@ class Service:
         last_ms = None if health.last_write_s is None else health.last_write_s * 1000
         return LedgerSeen(health.failed or self.keeper.failed, self.ledger.waiting_s, last_ms)
 
+    def preflight_seen(self) -> PreflightSeen:
+        refused = [f"{venue} refuses our key: {link.access_refused}" for venue, link in self.links.items()
+                   if link.access_refused]
+        last = self.preflight.last
+        if last is None:
+            return PreflightSeen(refused=refused)
+        age_s = (self.seams.clock.wall_ns() - last.when_ns) / 1e9
+        return PreflightSeen(last.ok, last.failures, last.warnings, refused, age_s, last.measured)
+
+    async def run_preflight(self, why: str) -> Preflight:
+        """Within five seconds; the guard of that name trips or clears by what it found."""
+        result = await self.preflight.run()
+        self.watches["preflight"].look()
+        self.seams.trace("preflight", why=why, ok=result.ok, failures=list(result.failures))
+        level, story = ("INFO", "every check passed") if result.ok else ("ERROR", "; ".join(result.failures))
+        if result.ok and result.warnings:
+            level, story = "WARN", "passed; " + "; ".join(result.warnings)
+        self.journal.say(level, "preflight", f"preflight ({why}): {story}")
+        return result
+
     def blockers(self, mode: Mode = Mode.RUN) -> Sequence[str]:
         """Why HOLD can't be left for `mode` now. DRAIN is the way out of an exposure that no wind-down could close: it
         hedges and closes, so the exposure alone does not block it."""
@@ -367,8 +391,6 @@ class Service:
         if not self.winddown.done.is_set():
             reasons.append("the wind-down of this HOLD is still under way, a few seconds at most")
         reasons += [f"task {name} is dead: restart the service" for name in sorted(self.dead_tasks)]
-        refused = {venue: link.access_refused for venue, link in self.links.items() if link.access_refused}
-        reasons += [f"{venue} refuses our key: {story}" for venue, story in refused.items()]
         if exposed is not None and mode is not Mode.DRAIN:
             way_out = "" if reasons else "; mode DRAIN is possible: it hedges and closes, opens nothing"
             reasons = [exposed + way_out, *reasons]
@@ -479,7 +501,7 @@ class Service:
 
     def on_access_refused(self, venue: VenueId, story: str) -> None:
         self.links[venue].access_refused = story
-        self.trip(f"{venue} refuses our key: {story}", "guard:preflight")
+        self.watches["preflight"].look()  # trips, now
 
     def on_unreadable(self, story: str) -> None:
         """The venue changed its language: what an unknown word means for our orders is not guessed."""

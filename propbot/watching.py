@@ -14,6 +14,7 @@ from propbot.guards.ledger import LedgerGuard
 from propbot.guards.listing import ListingGuard
 from propbot.guards.loop_lag import LoopLagGuard
 from propbot.guards.maintenance_calendar import MaintenanceCalendar
+from propbot.guards.preflight import PreflightGuard
 from propbot.guards.rate_limit import RateLimitGuard, RateSeen, RateWindow
 from propbot.guards.recon import ReconGuard
 from propbot.guards.runaway_breaker import RunawayBreaker
@@ -32,6 +33,7 @@ def join_guards(service: Service) -> None:
     )
     guards: tuple[Guard, ...] = (
         ReconGuard(service.recon_seen, lambda: mono_s() - service.started_mono_s),
+        PreflightGuard(service.preflight_seen),
         FeedStaleGuard(
             service.book_ages_s, service.exposed, mono_s, settings.risk.max_book_age_s, guarding.feed_stale_s,
             guarding.feed_stale_exposed_s,

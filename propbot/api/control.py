@@ -28,6 +28,8 @@ from propbot.status.desk import Change, Conflict, ControlOutcome, ControlPatch, 
 
 IGNORED_FIELDS = {"pair": "loop_pair", "venues": "loop_venues"}
 """Names of an older release. The runbook promises that they are ignored; what is meant by them today."""
+PREFLIGHT_S_MAX = 5.0
+"""What leaving HOLD may take on top: the venues are asked first."""
 APPLY_S_MAX = 2.0
 """Shielded from the client's going away, so that a change is never half waited for; and bounded, for a hung disk."""
 
@@ -77,7 +79,8 @@ def _enter_hold(desk: Desk, body: Body, operator: str) -> EnteredHold | None:
 
 async def _change(desk: Desk, body: Body, entered: EnteredHold | None) -> Response:
     patch, ignored = _read_patch(body)
-    with trio.fail_after(APPLY_S_MAX, shield=True):
+    more_s = PREFLIGHT_S_MAX if patch.mode in (Mode.RUN, Mode.DRAIN) else 0.0
+    with trio.fail_after(APPLY_S_MAX + more_s, shield=True):
         outcome = await desk.apply_control(patch, g.operator)
     warnings = [f"{name} is ignored; the parameter is {IGNORED_FIELDS[name]}" for name in ignored]
     return _reply(desk, outcome, ignored, warnings, entered)

@@ -213,6 +213,7 @@ class State(Output):
 
 
 class Preflight(Output):
+    when: str | None
     ok: bool | None
     reasons: list[str]
 

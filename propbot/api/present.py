@@ -287,6 +287,8 @@ def control(desk: Desk) -> Json:
         "loop_venues": list(view.loop_venues),
         "drain_timeout_sec": view.drain_timeout_sec,
         "approvals": [approval(item) for item in view.approvals],
-        "preflight": {"ok": view.preflight.ok, "reasons": list(view.preflight.reasons)},
+        "preflight": {
+            "ok": view.preflight.ok, "reasons": list(view.preflight.reasons), "when": stamp(view.preflight.when_ns),
+        },
         "hold": hold(record),
     }

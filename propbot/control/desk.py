@@ -127,8 +127,14 @@ class ServiceDesk:
         rules = service.pipeline.rules
         return ControlView(
             rules.order_notional, rules.min_spread_bps, rules.max_slippage_bps, rules.poll_interval_s, service.pair,
-            service.venues, service.drain_timeout_s, PreflightView(None), service.approvals.pending(),
+            service.venues, service.drain_timeout_s, self._preflight_view(), service.approvals.pending(),
         )
+
+    def _preflight_view(self) -> PreflightView:
+        last = self.service.preflight.last
+        if last is None:
+            return PreflightView(None)
+        return PreflightView(last.ok, last.failures or last.warnings, last.when_ns)
 
     def unready_reasons(self) -> Sequence[str]:
         service = self.service
@@ -359,6 +365,9 @@ class ServiceDesk:
             timeout_s = patch.drain_timeout_sec or self.service.drain_timeout_s
             self.service.drain_asked = DrainAsked(operator, timeout_s)
         if patch.mode in (Mode.RUN, Mode.DRAIN):
+            came_in = await self._preflight()
+            if came_in is not None:
+                return came_in
             try:
                 self.service.modes.resume(operator, patch.mode, seconded)
             except ResumeRefused as refused:
@@ -383,6 +392,17 @@ class ServiceDesk:
                 raise LedgerError(late)
             warnings.append(late)  # a HOLD that was entered before: it holds whatever the disk does
         return Done(changes, warnings)
+
+    async def _preflight(self) -> Conflict | None:
+        """Before HOLD is left. What fails is a blocker by its guard; a HOLD that is asked for meanwhile wins."""
+        modes = self.service.modes
+        if modes.view.mode is not Mode.HOLD:
+            return None
+        asked = modes.holds
+        result = await self.service.run_preflight("resume")
+        if result.ok and modes.holds != asked:
+            return Conflict(["a HOLD was asked for while the preflight ran: look at its reason and resume again"])
+        return None
 
     def _refusal(self, patch: ControlPatch) -> Forbidden | Unusable | None:
         service = self.service

@@ -13,6 +13,7 @@ from typing import Literal, Protocol
 
 from attrs import Factory, frozen
 
+from propbot.domain.account import KeyRights, MarginSetup
 from propbot.domain.instruments import Fees, FundingOutlook, Instrument, Kind, VenueId
 from propbot.domain.market import DepthSnapshot, PublicEvent
 from propbot.domain.orders import Balance, Fill, Funding, OrderReport, OrderRequest, PrivateEvent, VenuePosition
@@ -132,6 +133,20 @@ class Dialect(Protocol):
 
     def call_order_trades(self, symbol: str, order_id: str, ts_ms: int) -> HttpCall: ...
     def read_trades(self, reply: HttpReply) -> Sequence[Fill]: ...
+
+    # how the account is set up; the calls are None where the venue has no such thing or does not tell
+    def call_position_mode(self, ts_ms: int) -> HttpCall | None: ...
+    def read_position_mode(self, reply: HttpReply) -> bool:
+        """Whether the account keeps long and short apart (hedge mode)."""
+        ...
+
+    def call_margin(self, symbol: str, ts_ms: int) -> HttpCall | None: ...
+    def read_margin(self, reply: HttpReply, symbol: str) -> MarginSetup: ...
+    def call_key_rights(self, ts_ms: int) -> HttpCall | None:
+        """Of the key itself; what the account may do says nothing about it."""
+        ...
+
+    def read_key_rights(self, reply: HttpReply) -> KeyRights: ...
 
     # funding; the calls are None where the venue has none (spot)
     def call_funding_payments(self, symbol: str, since_ms: int, ts_ms: int) -> HttpCall | None:

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 import trio
 from attrs import define
 
+from propbot.domain.account import KeyRights, MarginSetup
 from propbot.domain.clock import Clock
 from propbot.domain.dialect import Dialect, HttpCall, HttpReply
 from propbot.domain.errors import ClockRefused, ProtocolViolation, VenueError, VenueRefused
@@ -19,7 +20,7 @@ from propbot.domain.instruments import Endpoints, Fees, FundingOutlook, Instrume
 from propbot.domain.market import DepthSnapshot
 from propbot.domain.orders import Balance, Fill, Funding, OrderReport, OrderRequest, Purpose, VenuePosition
 from propbot.execution.budget import RateBudget, Shares, Urgency
-from propbot.execution.line import TIMEOUT_S, VenueLine
+from propbot.execution.line import TIMEOUT_S, T, VenueLine
 from propbot.execution.pace import VenuePace
 from propbot.kit.crash import CrashPoints
 from propbot.kit.http1 import open_http_client
@@ -200,6 +201,35 @@ class VenueGateway(VenueLine):
             return call
 
         return await self.ask_signed(build, self.dialect.read_funding_payments, timeout_s)
+
+    # --- how the account is set up; None where the venue has no such thing or does not tell
+
+    async def position_mode(self, *, timeout_s: float = TIMEOUT_S) -> bool | None:
+        """Whether the account is in hedge mode."""
+        return await self._ask_if_told(self.dialect.call_position_mode, self.dialect.read_position_mode, timeout_s)
+
+    async def margin(self, symbol: str, *, timeout_s: float = TIMEOUT_S) -> MarginSetup | None:
+        return await self._ask_if_told(
+            lambda ts_ms: self.dialect.call_margin(symbol, ts_ms),
+            lambda reply: self.dialect.read_margin(reply, symbol), timeout_s,
+        )
+
+    async def key_rights(self, *, timeout_s: float = TIMEOUT_S) -> KeyRights | None:
+        return await self._ask_if_told(self.dialect.call_key_rights, self.dialect.read_key_rights, timeout_s)
+
+    async def _ask_if_told(
+        self, build: Callable[[int], HttpCall | None], read: Callable[[HttpReply], T], timeout_s: float
+    ) -> T | None:
+        if build(0) is None:
+            await trio.lowlevel.checkpoint()
+            return None
+
+        def built(ts_ms: int) -> HttpCall:
+            call = build(ts_ms)
+            assert call is not None
+            return call
+
+        return await self.ask_signed(built, read, timeout_s)
 
     # --- what is public
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -58,6 +60,26 @@ def replace_file(
 def replace_file_for_now(path: Path, content: bytes, crash: CrashPoints) -> None:
     """The same for a folder that need not outlive the machine, such as a replay's: nothing waits for the disk."""
     replace_file(path, content, crash, fsync=lambda _: None)
+
+
+def check_directory(folder: Path) -> list[str]:
+    """Whether the data directory can be written, and what is wrong if not; it is made when it does not exist."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(b"propbot")
+            file.flush()
+            os.fsync(file.fileno())
+    except FileExistsError:
+        return [f"DATA_DIR={folder}: is a file, not a directory"]
+    except OSError as error:
+        return [f"DATA_DIR={folder}: can't be written: {error.strerror}"]
+    return []
+
+
+def free_mb(folder: Path) -> int:
+    """Free space for us, in megabytes (10**6). OSError if the folder can't be asked."""
+    return shutil.disk_usage(folder).free // 1_000_000
 
 
 @contextmanager

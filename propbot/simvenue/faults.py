@@ -17,6 +17,7 @@
 | rate_limit_429 | 51 | a request | 429 with Retry-After `retry_after` (1), for that long |
 | clock_offset | 48 | lasting | the venue's clock is `ms` off |
 | refuse_connections | 46 | lasting | new connections are closed at once; `cut`: the open ones too |
+| withdraw_key | section 4 | lasting | the key may withdraw |
 | foreign_trade | 38 | at once | a market order of somebody else on the account: `side`, `qty`, `symbol` |
 | mangled_depth | 1 | lasting | of depth frames `share` (0.01) is lost, as much comes twice, as much too late |
 | delayed_snapshot | 2 | a depth snapshot | it is answered `seconds` (2) after it was taken |
@@ -183,6 +184,7 @@ FAULTS: Mapping[str, _Kind] = {
     "silent_private": _Kind(Acts.LASTING, {"seconds": _LASTS}),
     "clock_offset": _Kind(Acts.LASTING, {"ms": (_number(-86_400_000, 86_400_000), ...), "seconds": _LASTS}),
     "refuse_connections": _Kind(Acts.LASTING, {"seconds": _LASTS, "cut": (_flag, False)}),
+    "withdraw_key": _Kind(Acts.LASTING, {"seconds": _LASTS}),
     "private_cut": _Kind(Acts.AT_ONCE, {"down_s": (_SECONDS, 0.0)}),
     "foreign_trade": _Kind(Acts.AT_ONCE, {"side": (_side, ...), "qty": (_amount, ...), "symbol": (_text, None)}),
     "mangled_depth": _Kind(Acts.LASTING, {"share": (_number(0, 0.33), 0.01), "seconds": _LASTS}),

@@ -124,6 +124,9 @@ class PreflightView:
     ok: bool | None
     """None: not run yet."""
     reasons: Sequence[str] = ()
+    """What failed; where nothing did, what it warned of."""
+    when_ns: int | None = None
+    """Wall clock; None: not run yet."""
 
 
 @frozen

@@ -101,6 +101,7 @@ class SpotAccount:
             Route("GET", "/api/v3/account", 20, Security.SIGNED, self.account),
             Route("GET", "/api/v3/account/commission", 20, Security.SIGNED, self.commission),
             Route("GET", "/sapi/v1/asset/tradeFee", 1, Security.SIGNED, self.trade_fee),
+            Route("GET", "/sapi/v1/account/apiRestrictions", 1, Security.SIGNED, self.api_restrictions),
             *(Route(method, gone, 2, Security.NONE, self.listen_key) for method in ("POST", "PUT", "DELETE")),
         )
 
@@ -154,6 +155,25 @@ class SpotAccount:
             {"symbol": each.symbol, "makerCommission": rates["maker"], "takerCommission": rates["taker"]}
             for each in instruments
         ]
+
+    async def api_restrictions(self, call: Call) -> Any:
+        """What the key may do, beside what the account may."""
+        may_withdraw = self.core.faults.lasting(self.core.venue, "withdraw_key") is not None
+        return {
+            "ipRestrict": may_withdraw,  # a key that withdraws must be bound to addresses
+            "createTime": 1_623_840_271_000,
+            "enableReading": True,
+            "enableWithdrawals": may_withdraw,
+            "enableInternalTransfer": False,
+            "enableMargin": False,
+            "enableFutures": False,
+            "permitsUniversalTransfer": False,
+            "enableVanillaOptions": False,
+            "enableFixApiTrade": False,
+            "enableFixReadOnly": False,
+            "enableSpotAndMarginTrading": True,
+            "enablePortfolioMarginTrading": False,
+        }
 
     async def listen_key(self, call: Call) -> Any:
         raise ApiError(410, None, "listenKey endpoints removed 2026-02-20")

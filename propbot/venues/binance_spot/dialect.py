@@ -9,6 +9,7 @@ from typing import ClassVar, NoReturn
 import msgspec
 from attrs import frozen
 
+from propbot.domain.account import KeyRights
 from propbot.domain.dialect import HttpCall, HttpReply, WsPlan
 from propbot.domain.errors import ProtocolViolation
 from propbot.domain.instruments import BINANCE_SPOT, Fees, Kind, VenueId
@@ -44,6 +45,13 @@ class _Commission(msgspec.Struct, rename="camel"):
     tax_commission: _Rates = msgspec.field(default_factory=_Rates)
 
 
+class _ApiRestrictions(msgspec.Struct, rename="camel"):
+    enable_withdrawals: bool
+    enable_spot_and_margin_trading: bool | None = None
+    ip_restrict: bool | None = None
+
+
+_restrictions_decoder = msgspec.json.Decoder(_ApiRestrictions)
 _account_decoder = msgspec.json.Decoder(_Account)
 _commission_decoder = msgspec.json.Decoder(_Commission)
 
@@ -122,6 +130,26 @@ class BinanceSpot(BinanceCalls):
 
     def _rate(self, text: str) -> Decimal:
         return amount(text, self.venue, "account/commission")
+
+    def call_position_mode(self, ts_ms: int) -> None:
+        return None
+
+    def read_position_mode(self, reply: HttpReply) -> NoReturn:
+        raise ProtocolViolation(self.venue, "spot has no positions")
+
+    def call_margin(self, symbol: str, ts_ms: int) -> None:
+        return None
+
+    def read_margin(self, reply: HttpReply, symbol: str) -> NoReturn:
+        raise ProtocolViolation(self.venue, "spot has no margin")
+
+    def call_key_rights(self, ts_ms: int) -> HttpCall:
+        """On the same host as spot; the test network has no /sapi (404 there)."""
+        return self._signed("GET", "/sapi/v1/account/apiRestrictions", {}, ts_ms, weight=1)
+
+    def read_key_rights(self, reply: HttpReply) -> KeyRights:
+        found = decode(_restrictions_decoder, self._answer(reply), self.venue, "apiRestrictions")
+        return KeyRights(found.enable_withdrawals, found.enable_spot_and_margin_trading, found.ip_restrict)
 
     def call_funding_payments(self, symbol: str, since_ms: int, ts_ms: int) -> None:
         return None

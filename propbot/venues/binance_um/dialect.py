@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import ClassVar
+from decimal import Decimal
+from typing import ClassVar, NoReturn
 
 import msgspec
 from attrs import frozen
 
+from propbot.domain.account import MarginSetup
 from propbot.domain.dialect import HttpCall, HttpReply, WsPlan
 from propbot.domain.errors import ProtocolViolation
 from propbot.domain.instruments import BINANCE_UM, Fees, FundingOutlook, Kind, VenueId
@@ -47,6 +49,16 @@ class _Commission(msgspec.Struct, rename="camel"):
     taker_commission_rate: str
 
 
+class _PositionMode(msgspec.Struct, rename="camel"):
+    dual_side_position: bool
+
+
+class _SymbolConfig(msgspec.Struct, rename="camel"):
+    symbol: str
+    margin_type: str
+    leverage: int
+
+
 class _ListenKey(msgspec.Struct, rename="camel"):
     listen_key: str
 
@@ -59,6 +71,8 @@ _balances_decoder = msgspec.json.Decoder(list[_Balance])
 _positions_decoder = msgspec.json.Decoder(list[_Position])
 _commission_decoder = msgspec.json.Decoder(_Commission)
 _countdown_decoder = msgspec.json.Decoder(_Countdown)
+_position_mode_decoder = msgspec.json.Decoder(_PositionMode)
+_symbol_config_decoder = msgspec.json.Decoder(list[_SymbolConfig])
 _listen_key_decoder = msgspec.json.Decoder(_ListenKey)
 
 
@@ -137,6 +151,32 @@ class BinanceUm(BinanceCalls):
             maker_bps=amount(rates.maker_commission_rate, self.venue, "commissionRate maker") / BPS,
             taker_bps=amount(rates.taker_commission_rate, self.venue, "commissionRate taker") / BPS,
         )
+
+    # how the account is set up
+
+    def call_position_mode(self, ts_ms: int) -> HttpCall:
+        return self._signed("GET", "/fapi/v1/positionSide/dual", {}, ts_ms, weight=30)
+
+    def read_position_mode(self, reply: HttpReply) -> bool:
+        return decode(_position_mode_decoder, self._answer(reply), self.venue, "positionSide/dual").dual_side_position
+
+    def call_margin(self, symbol: str, ts_ms: int) -> HttpCall:
+        """symbolConfig: v3 of positionRisk carries neither leverage nor margin type any more."""
+        return self._signed("GET", "/fapi/v1/symbolConfig", {"symbol": symbol}, ts_ms, weight=5)
+
+    def read_margin(self, reply: HttpReply, symbol: str) -> MarginSetup:
+        rows = decode(_symbol_config_decoder, self._answer(reply), self.venue, "symbolConfig")
+        for row in rows:
+            if row.symbol == symbol:
+                return MarginSetup(Decimal(row.leverage), row.margin_type != "CROSSED")
+        raise ProtocolViolation(self.venue, f"symbolConfig: nothing of {symbol}")
+
+    def call_key_rights(self, ts_ms: int) -> None:
+        """USD-M tells only of the account (canWithdraw), not of the key."""
+        return
+
+    def read_key_rights(self, reply: HttpReply) -> NoReturn:
+        raise ProtocolViolation(self.venue, "USD-M does not tell of its keys' rights")
 
     # funding
 

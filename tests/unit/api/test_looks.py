@@ -85,7 +85,7 @@ async def test_control_state_is_flat_and_its_settings_are_numbers(client):
     assert control["order_notional_usdt"] == 1000
     assert control["min_spread_bps"] == 1.2
     assert control["loop_venues"] == ["binance-um", "binance-spot"]
-    assert control["preflight"] == {"ok": True, "reasons": []}
+    assert control["preflight"] == {"ok": True, "reasons": [], "when": None}
 
 
 async def test_healthz_is_ok_while_the_engine_turns_and_the_ledger_answers(nobody, held):

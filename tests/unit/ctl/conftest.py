@@ -86,7 +86,7 @@ CONTROL = {
     "loop_venues": ["binance-um", "binance-spot"],
     "drain_timeout_sec": 60.0,
     "approvals": [],
-    "preflight": {"ok": None, "reasons": []},
+    "preflight": {"ok": None, "reasons": [], "when": None},
     "hold": None,
 }
 STATE = {

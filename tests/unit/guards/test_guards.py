@@ -13,6 +13,7 @@ from propbot.guards.clock_skew import ClockSkewGuard
 from propbot.guards.feed_stale import FeedStaleGuard
 from propbot.guards.hedge import HedgeGuard
 from propbot.guards.ledger import LedgerGuard, LedgerSeen
+from propbot.guards.preflight import PreflightGuard, PreflightSeen
 from propbot.guards.recon import ReconGuard, ReconSeen
 
 # --- clock_skew
@@ -348,3 +349,50 @@ def test_a_venue_that_never_agreed_in_this_life_trips_by_the_time_since_the_star
     assert uptime.trips == []
     uptime.run_s(5)
     assert uptime.trips == [("ledger and venue not compared for more than 60 s: binance-spot", "guard:recon")]
+
+
+# --- preflight
+
+
+def test_a_failed_preflight_trips_until_one_passes(watched: Any) -> None:
+    seen = PreflightSeen()
+    preflight = watched(PreflightGuard(lambda: seen))
+    preflight.watch.look()
+    assert preflight.last.health is Health.WARN
+    assert preflight.last.summary == "unknown: not run yet"
+    seen = PreflightSeen(False, ("binance-um does not answer",), age_s=0.2, measured={"disk_free_mb": 7})
+    preflight.run_s(1)
+    assert preflight.trips == [("binance-um does not answer", "guard:preflight")]
+    assert preflight.last.metrics == {"age_s": 0, "disk_free_mb": 7}
+    assert preflight.watch.blocker is not None
+    seen = PreflightSeen(True, warnings=("binance-um: isolated margin",))
+    preflight.watch.look()
+    assert preflight.watch.blocker is None
+    assert (preflight.last.health, preflight.last.summary) == (Health.WARN, "binance-um: isolated margin")
+    seen = PreflightSeen(True)
+    preflight.watch.look()
+    assert preflight.last.health is Health.OK
+
+
+def test_a_refused_key_trips_also_between_two_preflights(watched: Any) -> None:
+    seen = PreflightSeen(True)
+    preflight = watched(PreflightGuard(lambda: seen))
+    seen = PreflightSeen(True, refused=("binance-spot refuses our key: bad signature",))
+    preflight.watch.look()
+    assert preflight.trips == [("binance-spot refuses our key: bad signature", "guard:preflight")]
+    seen = PreflightSeen(True)
+    preflight.watch.look()
+    assert preflight.watch.blocker is None
+
+
+def test_an_order_to_drain_gives_the_exposure_its_time_anew(watched: Any, seconds: Any) -> None:
+    guard = HedgeGuard(lambda: Decimal("0.01"), lambda: Decimal("0.001"), "BTC", seconds, 5.0)
+    hedge = watched(guard)
+    hedge.run_s(6)
+    assert len(hedge.trips) == 1
+    guard.begin_anew()
+    hedge.watch.tripped = None
+    hedge.run_s(4)
+    assert len(hedge.trips) == 1
+    hedge.run_s(2)
+    assert len(hedge.trips) == 2

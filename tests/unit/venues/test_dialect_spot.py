@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 import pytest
 from attrs import evolve
 
+from propbot.domain.account import KeyRights
 from propbot.domain.dialect import Dialect, HttpCall, HttpReply, WsPlan
 from propbot.domain.errors import AccessRefused, Banned, ClockRefused, ProtocolViolation, RateLimited, VenueError
 from propbot.domain.instruments import BINANCE_SPOT, Fees, Kind
@@ -266,3 +267,18 @@ def test_the_shared_private_samples_are_read(spot: BinanceSpot, sample: Sample, 
     else:
         (event,) = events
         assert (event.state if isinstance(event, OrderReport) else event) == expected
+
+
+def test_what_the_key_may_do_is_asked_for_and_read(spot: BinanceSpot, reply: Reply) -> None:
+    call = spot.call_key_rights(5)
+    assert call.target.startswith("/sapi/v1/account/apiRestrictions?")
+    assert "signature=" in call.target
+    told = {"ipRestrict": False, "enableReading": True, "enableWithdrawals": False, "enableSpotAndMarginTrading": True}
+    assert spot.read_key_rights(reply(told)) == KeyRights(withdraw=False, trade=True, ip_bound=False)
+    assert spot.read_key_rights(reply({**told, "enableWithdrawals": True})).withdraw
+    with pytest.raises(ProtocolViolation, match="apiRestrictions"):
+        spot.read_key_rights(reply({"ipRestrict": False}))
+    with pytest.raises(VenueError):
+        spot.read_key_rights(reply("<html>", status=404))
+    assert spot.call_position_mode(5) is None
+    assert spot.call_margin("BTCUSDT", 5) is None

@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl
 import pytest
 from attrs import evolve
 
+from propbot.domain.account import MarginSetup
 from propbot.domain.dialect import Dialect, HttpCall, HttpReply, WsPlan
 from propbot.domain.errors import OrderNotFound, OutcomeUnknown, ProtocolViolation
 from propbot.domain.instruments import BINANCE_UM, Fees, Kind
@@ -347,3 +348,18 @@ def test_the_dead_man_switch_says_what_is_in_force(um: BinanceUm, body: str, cou
 def test_a_dead_man_switch_that_answers_nonsense_is_named(um: BinanceUm, body: str) -> None:
     with pytest.raises(ProtocolViolation, match="countdownCancelAll"):
         um.read_dead_man(HttpReply(200, {}, body.encode()))
+
+
+def test_how_the_account_is_set_up_is_asked_for_and_read(um: BinanceUm, reply: Reply) -> None:
+    assert um.call_position_mode(5).target.startswith("/fapi/v1/positionSide/dual?")
+    assert um.read_position_mode(reply({"dualSidePosition": True}))
+    assert not um.read_position_mode(reply({"dualSidePosition": False}))
+    assert "symbol=BTCUSDT" in um.call_margin("BTCUSDT", 5).target
+    rows = [
+        {"symbol": "ETHUSDT", "marginType": "CROSSED", "isAutoAddMargin": False, "leverage": 5},
+        {"symbol": "BTCUSDT", "marginType": "ISOLATED", "isAutoAddMargin": False, "leverage": 21},
+    ]
+    assert um.read_margin(reply(rows), "BTCUSDT") == MarginSetup(Decimal(21), isolated=True)
+    with pytest.raises(ProtocolViolation, match="nothing of XRPUSDT"):
+        um.read_margin(reply(rows), "XRPUSDT")
+    assert um.call_key_rights(5) is None

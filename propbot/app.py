@@ -37,6 +37,7 @@ import trio
 from attrs import define, evolve, field
 
 from propbot.assembly import assemble, join_preflight
+from propbot.control.baseline import cost_gap_key
 from propbot.control.keeper import StateKeeper, open_state_keeper
 from propbot.control.modes import choose_start
 from propbot.control.parameters import Chosen, apply_parameters, choose_parameters
@@ -44,7 +45,7 @@ from propbot.control.people_watch import PeopleWatch
 from propbot.domain.errors import AccessRefused, LedgerError, VenueError
 from propbot.domain.instruments import Kind, VenueId
 from propbot.domain.mode import Mode, Profile
-from propbot.domain.money import amount_text
+from propbot.domain.money import amount_text, parse_amount
 from propbot.execution.budget import Shares
 from propbot.execution.first_contact import meet_venue
 from propbot.execution.gateway import VenueGateway, open_gateway
@@ -187,6 +188,10 @@ async def _load_ledger(service: Service) -> None:
     service.simulator.load(await ledger.live_lots(simulated=True), await ledger.all_fills(simulated=True))
     service.baselines.update(await ledger.baselines())
     service.incidents.load(*await ledger.last_incidents(KEPT_MAX))
+    for venue in service.venues:
+        gap = await ledger.meta_get(cost_gap_key(venue))
+        if gap is not None:
+            service.cost_gaps[venue] = parse_amount(gap)
     rest = describe_half_done(service.blotter, service.base)
     if rest:
         service.journal.say("WARN", "startup", f"taken up from the last life: {rest}")

@@ -113,7 +113,7 @@ def _join_execution(service: Service) -> None:
     service.executor = Executor(
         service.gateways, service.ledger, service.blotter, service.market, service.modes.gate_state,
         service.on_access_refused, rules, ids, seams.clock, seams.trace, seams.crash, service.free_balances,
-        service.order_rate_refusal,
+        service.reduces_at_venue, service.order_rate_refusal,
     )
     service.executor.tally.on_rejection = partial(service.look_now, "runaway_breaker")
     accounts = {
@@ -126,7 +126,8 @@ def _join_execution(service: Service) -> None:
     service.reconciler = Reconciler(
         service.blotter, service.ledger, service.gateways, service.instruments, service.baselines,
         service.first_trade_ids, lambda: service.bookkeeper.idle, seams.clock, seams.trace,
-        settings.risk.recon_interval_s, service.on_recon, service.first_contact_ms, rng=seams.rng,
+        settings.risk.recon_interval_s, service.on_recon, service.first_contact_ms, cost_gaps=service.cost_gaps,
+        rng=seams.rng,
     )
     service.resolver = Resolver(
         service.blotter, service.gateways, service.reconciler.check, seams.clock, seams.trace,

@@ -490,7 +490,8 @@ class Pipeline:
         limit = compute_limit_price(walk.worst_price, side, instrument, self.rules.max_slippage_bps)
         return OrderRequest(
             self.ids.client_order_id(), venue, instrument.symbol, side, purpose, qty, limit,
-            reduce_only=purpose is Purpose.CLOSE and instrument.kind is Kind.PERP,
+            reduce_only=purpose is Purpose.CLOSE and instrument.kind is Kind.PERP
+            and self.executor.reduces_at_venue(venue, side, qty),
         )
 
     def _walk(self, buy: VenueId, sell: VenueId, buy_qty: Decimal, sell_qty: Decimal) -> Walks | None:

@@ -39,6 +39,7 @@ from propbot.domain.orders import (
     OrderRequest,
     PrivateEvent,
     Purpose,
+    Side,
 )
 from propbot.domain.status import Health, Metric
 from propbot.execution.blotter import Blotter
@@ -203,6 +204,8 @@ class Service:
     keeper: StateKeeper = field(init=False)
     people: Operators = field(init=False)
     approvals: Approvals = field(init=False)
+    cost_gaps: dict[VenueId, Decimal] = field(factory=dict, init=False)
+    """By venue, where a baseline was accepted beside a foreign perp position (`Reconciler.cost_gaps`)."""
     counters: Counters = field(factory=Counters, init=False)
     day: TradingDay = field(init=False)
     parameters: Parameters = field(factory=Parameters, init=False)
@@ -246,6 +249,11 @@ class Service:
                 key = (account.venue, asset)
                 free[key] = free.get(key, self.baselines.get(key, ZERO)) + change
         return free
+
+    def reduces_at_venue(self, venue: VenueId, side: Side, qty: Decimal) -> bool:
+        """Whether an order lowers the account's whole position, which an accepted baseline may be a part of."""
+        position = self.blotter.position(venue) + self.baselines.get((venue, self.base), ZERO)
+        return position * side.sign < 0 and abs(position) >= qty
 
     def unusable(self, venue: VenueId) -> str | None:
         """Why `venue` can't be traded on now, beyond its book."""
@@ -554,6 +562,7 @@ class Service:
     def on_recon(self, result: ReconResult) -> None:
         if result.verdict is Verdict.AGREES:
             self.links[result.venue].access_refused = ""  # signed reads go through again
+            self.reconciler.state[result.venue].foreign = []  # in the baseline now
         began = result.verdict is Verdict.DIFFERS and self.reconciler.state[result.venue].differed_in_a_row == 1
         self.slo.recon_differed.note(self.seams.clock.mono_s(), float(began))
         if result.verdict is Verdict.DIFFERS:

@@ -112,7 +112,7 @@ def approvals_list(target: Target, limit: int, cursor: str | None) -> None:
 @target_options
 def approve(target: Target, approval_id: str) -> None:
     """Let a proposal of another person take effect."""
-    answer = target.post(_approval_path(approval_id, "approve"), {})
+    _, answer = target.post(_approval_path(approval_id, "approve"), {})
     if target.json:
         show.print_json(answer)
         return
@@ -126,7 +126,7 @@ def approve(target: Target, approval_id: str) -> None:
 @target_options
 def reject(target: Target, approval_id: str, reason: str | None) -> None:
     """Refuse a proposal, or withdraw your own."""
-    answer = target.post(_approval_path(approval_id, "reject"), {} if reason is None else {"reason": reason})
+    _, answer = target.post(_approval_path(approval_id, "reject"), {} if reason is None else {"reason": reason})
     _print(target, answer, lambda shown: show.show_approval(shown["approval"]))
 
 
@@ -134,6 +134,30 @@ def _approval_path(approval_id: str, verb: str) -> str:
     if not (approval_id.isascii() and approval_id.isalnum()):
         raise click.UsageError(f"{approval_id!r} is no ID; propbotctl approvals list shows them")
     return f"/api/ui/approvals/{approval_id}/{verb}"
+
+
+@propbotctl.group()
+@target_options
+def baseline(target: Target) -> None:
+    """What the accounts hold that is not PropBot's."""
+
+
+@baseline.command("accept")
+@click.argument("venue")
+@click.argument("asset")
+@click.option("--reason", required=True, metavar="TEXT", help="Why; it stays in the journal.")
+@target_options
+def baseline_accept(target: Target, venue: str, asset: str, reason: str) -> None:
+    """In HOLD: take what VENUE holds of ASSET beyond our fills as given."""
+    code, answer = target.post("/api/ui/baseline", {"venue": venue, "asset": asset, "reason": reason})
+    if target.json:
+        show.print_json(answer)
+    elif code == 202:
+        show.line(f"waits for another person: approval {answer['approval'].get('id', '')}; nothing changed yet")
+    else:
+        show.line(f"baseline of {answer['venue']} {answer['asset']}: {answer['old']} -> {answer['new']}")
+    if code == 202:
+        raise SystemExit(PENDING)
 
 
 def _list_command(name: str, about: str, print_items: Callable[[Sequence[Mapping[str, Any]]], None]) -> None:

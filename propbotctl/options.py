@@ -29,8 +29,8 @@ class Target:
     def patch(self, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         return self.call("PATCH", "/api/ui/control", body=body)
 
-    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
-        return self.call("POST", path, body=body)[1]
+    def post(self, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        return self.call("POST", path, body=body)
 
     def call(self, method: str, path: str, **more: Any) -> tuple[int, dict[str, Any]]:
         from propbotctl.client import call

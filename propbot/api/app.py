@@ -8,6 +8,7 @@ from quart_trio import QuartTrio
 
 from propbot.api.approvals import APPROVER_ENDPOINTS, approval_routes
 from propbot.api.auth import Auth, install_auth
+from propbot.api.baseline import baseline_routes
 from propbot.api.control import control_routes
 from propbot.api.docs import OPEN_ENDPOINTS, install_docs
 from propbot.api.incidents import incident_routes
@@ -30,7 +31,7 @@ def make_api(desk: Desk, *, auth: Auth) -> QuartTrio:
         app, auth, open_endpoints={"looks.healthz", *OPEN_ENDPOINTS}, needs=APPROVER_ENDPOINTS,
         on_refused=desk.note_refused,
     )
-    for make in (look_routes, list_routes, control_routes, incident_routes, approval_routes):
+    for make in (look_routes, list_routes, control_routes, incident_routes, approval_routes, baseline_routes):
         app.register_blueprint(make(desk))
     install_docs(app, desk.version, with_token=not auth.off)
     app.after_request(_harden)

@@ -81,6 +81,14 @@ class RejectBody(Input):
     reason: Annotated[str, StringConstraints(max_length=REASON_MAX)] | Absent = None
 
 
+class BaselineBody(Input):
+    """What POST /api/ui/baseline takes; every field."""
+
+    venue: VenueName
+    asset: Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{2,20}$")]
+    reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=REASON_MAX)]
+
+
 class PageArgs(Input):
     """Of every list."""
 

@@ -384,6 +384,13 @@ class IncidentPage(Output):
     next_cursor: str | None
 
 
+class BaselineAnswer(Output):
+    venue: str
+    asset: str
+    old: str
+    new: str
+
+
 class Healthy(Output):
     status: Literal["ok"]
 

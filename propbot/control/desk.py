@@ -10,6 +10,7 @@ import trio
 from attrs import define, evolve
 
 from propbot import __version__
+from propbot.control.baseline import accept_baseline, baseline_problems
 from propbot.control.keeper import StateKeeper
 from propbot.control.modes import ResumeRefused
 from propbot.control.parameters import PARAMETERS
@@ -20,7 +21,7 @@ from propbot.domain.events import EventRow
 from propbot.domain.instruments import VenueId
 from propbot.domain.lots import FillRow, Lot, OrderRow
 from propbot.domain.mode import HoldRecord, Mode, Profile
-from propbot.domain.money import ZERO
+from propbot.domain.money import ZERO, amount_text
 from propbot.domain.orders import Balance
 from propbot.domain.status import Incident
 from propbot.execution.blotter import Blotter
@@ -29,6 +30,8 @@ from propbot.service import DrainAsked, Service
 from propbot.status.board import Board
 from propbot.status.desk import (
     ApprovalOutcome,
+    BaselineMoved,
+    BaselineOutcome,
     Change,
     Conflict,
     ControlOutcome,
@@ -62,6 +65,8 @@ DURABLE_WAIT_S = 1.0
 """How long an answer waits for the disk; a HOLD is in force whether it answers or not."""
 
 HEARTBEAT_S_MAX = 5.0
+BASELINE = "baseline"
+"""The name under which a baseline's move is proposed; no parameter of PATCH has it."""
 
 @define(eq=False)
 class ServiceDesk:
@@ -335,6 +340,9 @@ class ServiceDesk:
 
     async def problems(self, change: Mapping[str, Any]) -> Sequence[str]:
         """Why an approved `change` could not take effect now (`approvals.Applier`)."""
+        if BASELINE in change:
+            asked = change[BASELINE]
+            return baseline_problems(self.service, VenueId(asked["venue"]), asked["asset"])
         patch = patch_of(change)
         refusal = self._refusal(patch)
         if refusal is not None:
@@ -343,6 +351,8 @@ class ServiceDesk:
 
     async def apply(self, change: Mapping[str, Any], proposer: str, seconded: Seconded) -> Done | Conflict:
         """A change that another person has approved (`approvals.Applier`)."""
+        if BASELINE in change:
+            return await self._apply_baseline(change[BASELINE], proposer)
         patch = patch_of(change)
         refusal = self._refusal(patch)
         if refusal is not None:
@@ -392,6 +402,30 @@ class ServiceDesk:
                 raise LedgerError(late)
             warnings.append(late)  # a HOLD that was entered before: it holds whatever the disk does
         return Done(changes, warnings)
+
+    async def accept_baseline(self, venue: VenueId, asset: str, reason: str, operator: str) -> BaselineOutcome:
+        if not self.service.config.settings.start.two_man_rule:
+            return await accept_baseline(self.service, venue, asset, reason, operator)
+        change = {BASELINE: {"venue": str(venue), "asset": asset, "reason": reason}}
+        problems = await self.problems(change)
+        if problems:
+            return Conflict(problems)
+        proposed = await self.service.approvals.propose(change, operator)
+        return proposed if isinstance(proposed, Conflict) else Pending(proposed)
+
+    async def _apply_baseline(self, asked: Mapping[str, str], operator: str) -> Done | Conflict:
+        """Approved by another person."""
+        venue, asset = VenueId(asked["venue"]), asked["asset"]
+        outcome = await accept_baseline(self.service, venue, asset, asked["reason"], operator)
+        match outcome:
+            case BaselineMoved(old=old, new=new):
+                return Done({f"baseline {venue} {asset}": Change(amount_text(old), amount_text(new))})
+            case Conflict():
+                return outcome
+            case Unusable(fields=fields):
+                return Conflict([f"{name}: {why}" for name, why in fields.items()])
+            case Pending():
+                raise AssertionError("one approval asks for no other")
 
     async def _preflight(self) -> Conflict | None:
         """Before HOLD is left. What fails is a blocker by its guard; a HOLD that is asked for meanwhile wins."""

@@ -30,6 +30,8 @@ class OurBooks:
     fill_count: int
     known_orders: Collection[str]
     foreign: Fill | None = None
+    cost_gap: Decimal = ZERO
+    """The venue's cost of a perp position less ours, when its quote baseline was last accepted."""
 
     def baseline(self, asset: str) -> Decimal:
         return self.baselines.get((self.instrument.venue, asset), ZERO)
@@ -52,7 +54,9 @@ def position_differences(ours: OurBooks, positions: Sequence[VenuePosition]) -> 
     return () if held == booked else (ours.text(instrument.symbol, booked, held),)
 
 
-def balance_differences(ours: OurBooks, balances: Sequence[Balance]) -> Sequence[str]:
+def balance_differences(
+    ours: OurBooks, balances: Sequence[Balance], positions: Sequence[VenuePosition]
+) -> Sequence[str]:
     instrument = ours.instrument
     changes = {instrument.quote: ours.account.quote_change}
     if instrument.kind is Kind.SPOT:
@@ -62,9 +66,21 @@ def balance_differences(ours: OurBooks, balances: Sequence[Balance]) -> Sequence
     found: list[str] = []
     for asset, change in changes.items():
         booked, venue_has = ours.baseline(asset) + change, held.get(asset, ZERO)
+        if asset == instrument.quote and abs(booked + _netted(ours, positions) - venue_has) <= tolerance:
+            continue
         if abs(booked - venue_has) > tolerance:
             found.append(ours.text(f"{instrument.symbol} {asset}", booked, venue_has))
     return found
+
+
+def _netted(ours: OurBooks, positions: Sequence[VenuePosition]) -> Decimal:
+    """What a foreign position moves between a perp's wallet and its cost: the venue nets both together, so that a close
+    of ours realises another amount than by our own average. Wallet less cost is the same for both."""
+    if ours.instrument.kind is not Kind.PERP:
+        return ZERO
+    mine = (each for each in positions if each.symbol == ours.instrument.symbol)
+    venue_cost = sum((each.qty * each.entry_price for each in mine), ZERO)
+    return venue_cost - ours.account.cost - ours.cost_gap
 
 
 def order_differences(ours: OurBooks, open_orders: Sequence[OrderReport]) -> Sequence[str]:

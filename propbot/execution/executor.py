@@ -30,7 +30,7 @@ from propbot.domain.instruments import VenueId
 from propbot.domain.lots import Intent, Lot, LotState
 from propbot.domain.mode import ExposureChange, GateState
 from propbot.domain.money import ZERO, amount_text, floor_to_step
-from propbot.domain.orders import OrderReport, OrderRequest, OrderState
+from propbot.domain.orders import OrderReport, OrderRequest, OrderState, Side
 from propbot.domain.pnl import lot_realised
 from propbot.execution.blotter import Blotter, LiveOrder
 from propbot.execution.gate import GateClosed, gate_refusal
@@ -77,6 +77,8 @@ class Executor:
     crash: CrashPoints
     free_balances: Callable[[], Mapping[tuple[VenueId, str], Decimal]] = field(default=dict)
     """What can be spent; a spot leg is not sent for more. Empty: unknown, the venue will say."""
+    reduces_at_venue: Callable[[VenueId, Side, Decimal], bool] = field(default=lambda venue, side, qty: True)
+    """Whether reduce-only would pass at the venue, where a foreign position may lie on top of ours."""
     rate_refusal: Callable[[OrderRequest, int], str | None] = lambda order, legs_unsent: None
     """The breaker's word right before the first byte: why no more may leave. `legs_unsent`: this leg and its siblings
     that have not left."""
@@ -289,7 +291,10 @@ class Executor:
         base = self._lot_base(lot)
         marks = {venue: self.market.mark(venue) for venue in self.market.instruments}
         return ways_to_reduce(
-            Unequal(lot, base, sum(base.values(), ZERO), self.market.instruments, marks, self.free_balances())
+            Unequal(
+                lot, base, sum(base.values(), ZERO), self.market.instruments, marks, self.free_balances(),
+                self.reduces_at_venue,
+            )
         )
 
     def _ready(self, way: Way, legs: Legs) -> Way:

@@ -24,6 +24,7 @@ from attrs import define, field, frozen
 from propbot.domain.clock import Clock
 from propbot.domain.errors import LedgerError, VenueError
 from propbot.domain.instruments import Instrument, VenueId
+from propbot.domain.money import ZERO
 from propbot.domain.orders import Balance, Fill, OrderReport, VenuePosition
 from propbot.execution.blotter import Blotter
 from propbot.execution.differences import (
@@ -102,6 +103,8 @@ class Reconciler:
     on_result: Callable[[ReconResult], None]
     first_contact_ms: Mapping[VenueId, int] = field(factory=dict)
     """Of the venues that pay funding; what was paid before is in the baseline."""
+    cost_gaps: Mapping[VenueId, Decimal] = field(factory=dict)
+    """The venue's cost of a perp position less ours, when its quote baseline was last accepted; absent: 0."""
     state: dict[VenueId, VenueRecon] = field(factory=dict)
     rng: random.Random = field(factory=lambda: random.Random(0))
     """Jitters the back-off."""
@@ -215,7 +218,7 @@ class Reconciler:
         """No checkpoint since the answers were found to be of a quiet moment, until there is a difference."""
         venue, before = instrument.venue, self.blotter.activity
         ours = self._our_books(instrument)
-        in_balances = balance_differences(ours, balances)
+        in_balances = balance_differences(ours, balances, positions)
         differences = (
             *position_differences(ours, positions), *in_balances, *order_differences(ours, open_orders),
         )
@@ -236,7 +239,7 @@ class Reconciler:
         venue, foreign = instrument.venue, self.state[instrument.venue].foreign
         return OurBooks(
             instrument, self.blotter.accounts[venue], self.baselines, self.blotter.fill_counts.get(venue, 0),
-            self.blotter.orders, foreign[-1] if foreign else None,
+            self.blotter.orders, foreign[-1] if foreign else None, self.cost_gaps.get(venue, ZERO),
         )
 
     async def _explain_by_funding(self, instrument: Instrument, *, only: bool) -> ReconResult | None:

@@ -6,7 +6,7 @@ parts exchanged, since there the leg that is ahead is the one that has closed al
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 
 from attrs import frozen
@@ -34,6 +34,9 @@ class Unequal:
     marks: Mapping[VenueId, Decimal | None]
     free: Mapping[tuple[VenueId, str], Decimal]
     """What a spot account can spend; absent: unknown, and then the venue says."""
+    reduces: Callable[[VenueId, Side, Decimal], bool]
+    """Whether the account's whole position, foreign parts included, is lowered by all of the order: reduce-only would
+    be refused otherwise."""
 
 
 def ways_to_reduce(unequal: Unequal) -> Iterator[Way]:
@@ -57,7 +60,8 @@ def _way(unequal: Unequal, venue: VenueId, side: Side, purpose: Purpose) -> Way 
     wanted = abs(unequal.imbalance) + _rounding_of(instrument, unequal.instruments)
     qty = floor_to_step(wanted, instrument.lot_step)
     held = unequal.base.get(venue, ZERO)
-    reduce_only = instrument.kind is Kind.PERP and held * side.sign < 0 and abs(held) >= qty
+    ours = held * side.sign < 0 and abs(held) >= qty
+    reduce_only = instrument.kind is Kind.PERP and ours and unequal.reduces(venue, side, qty)
     mark = unequal.marks.get(venue)
     if not _is_legal(instrument, qty, reduce_only, mark):
         return None

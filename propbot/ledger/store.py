@@ -172,6 +172,16 @@ class Ledger:
         wanted = {(str(venue), asset): qty for (venue, asset), qty in baselines.items()}
         await self._write(lambda connection: writes.record_baselines(connection, wanted, now_ns))
 
+    async def move_baseline(
+        self, venue: VenueId, asset: str, qty: Decimal, *, reason: str, source: str, symbol: str,
+        meta: Mapping[str, str] | None = None,
+    ) -> EventRow:
+        """An operator's audited change, its event, and `meta` that belongs to it: durable together."""
+        now_ns = self._clock.wall_ns()
+        event = EventRow(0, now_ns, "WARN", "baseline", reason, str(venue), symbol, source, {})
+        beside = {} if meta is None else meta
+        return await self._write(lambda connection: writes.move_baseline(connection, venue, asset, qty, beside, event))
+
     async def baselines(self) -> dict[tuple[VenueId, str], Decimal]:
         return await self._read(reads.baselines)
 

@@ -14,7 +14,7 @@ from functools import cache
 from attrs import evolve, frozen
 
 from propbot.domain.approvals import Approval, ApprovalState
-from propbot.domain.errors import TransitionRefused
+from propbot.domain.errors import LedgerError, TransitionRefused
 from propbot.domain.events import GENESIS_HASH, Detail, EventRow, event_hash
 from propbot.domain.lots import FillRow, Intent, Lot, OrderRow
 from propbot.domain.money import amount_text
@@ -265,6 +265,24 @@ def record_baselines(connection: sqlite3.Connection, baselines: Mapping[tuple[st
     for (venue, asset), qty in baselines.items():
         row = {"venue": venue, "asset": asset, "qty": amount_text(qty), "recorded_ns": now_ns}
         insert(connection, "baselines", row, or_ignore=True)
+
+
+def move_baseline(
+    connection: sqlite3.Connection, venue: str, asset: str, qty: Decimal, meta: Mapping[str, str], event: EventRow
+) -> EventRow:
+    """The old value stays in the event, which is written with the change; and so is `meta`."""
+    for key, value in meta.items():
+        meta_put(connection, key, value)
+    row = connection.execute("SELECT qty FROM baselines WHERE venue = ? AND asset = ?", (venue, asset)).fetchone()
+    if row is None:
+        raise LedgerError(f"{venue} {asset} has no baseline: the account was never met")
+    connection.execute(
+        "UPDATE baselines SET qty = ?, recorded_ns = ? WHERE venue = ? AND asset = ?",
+        (amount_text(qty), event.ts_ns, venue, asset),
+    )
+    details: dict[str, Detail] = {**event.details, "asset": asset, "old": row["qty"], "new": amount_text(qty)}
+    message = f"baseline of {venue} {asset}: {row['qty']} -> {amount_text(qty)}: {event.message}"
+    return append_event(connection, evolve(event, message=message, details=details))
 
 
 def meta_put(connection: sqlite3.Connection, key: str, value: str) -> None:

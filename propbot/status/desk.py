@@ -119,6 +119,19 @@ ControlOutcome = Done | Pending | Conflict | Forbidden | Unusable
 ApprovalOutcome = Decided | Conflict | Forbidden | Unknown
 
 
+@frozen
+class BaselineMoved:
+    """Durable. `old` stays in the journal."""
+
+    venue: VenueId
+    asset: str
+    old: Decimal
+    new: Decimal
+
+
+BaselineOutcome = BaselineMoved | Pending | Conflict | Unusable
+
+
 class Desk(Protocol):
     # what it is
     @property
@@ -178,6 +191,10 @@ class Desk(Protocol):
     # what an operator does
     def enter_hold(self, reason: str, operator: str, *, winddown_exempt: bool) -> Mode:
         """Enter HOLD now, synchronously; the mode before. Cannot be refused. Source: `operator:<operator>`."""
+        ...
+
+    async def accept_baseline(self, venue: VenueId, asset: str, reason: str, operator: str) -> BaselineOutcome:
+        """Move the baseline of one asset so that the ledger equals the venue; in HOLD only."""
         ...
 
     async def apply_control(self, patch: ControlPatch, operator: str) -> ControlOutcome:

@@ -73,6 +73,9 @@ class WholeFills:
             self.blotter.observe_report(self._fill(leg))
         return await self.conclude(lot.id)
 
+    def reduces_at_venue(self, venue: VenueId, side: Side, qty: Decimal) -> bool:
+        return True
+
     def needs_concluding(self, lot: Lot) -> bool:
         return lot.state is not LotState.OPEN
 

@@ -17,13 +17,22 @@ from propbot.control.operators import Operators
 from propbot.domain.approvals import Approval
 from propbot.domain.errors import LedgerError
 from propbot.domain.events import EventRow
-from propbot.domain.instruments import BINANCE_SPOT, BINANCE_UM
+from propbot.domain.instruments import BINANCE_SPOT, BINANCE_UM, VenueId
 from propbot.domain.lots import FillRow, Lot, LotState, OrderRow
 from propbot.domain.mode import CancelResult, Cause, HoldRecord, Mode, Profile
 from propbot.domain.orders import Balance, Fill, OrderRequest, OrderState, Purpose, Side
 from propbot.domain.status import Health, Incident
 from propbot.status.board import Board
-from propbot.status.desk import ApprovalOutcome, Change, ControlOutcome, ControlPatch, Decided, Done, EventQuery
+from propbot.status.desk import (
+    ApprovalOutcome,
+    BaselineOutcome,
+    Change,
+    ControlOutcome,
+    ControlPatch,
+    Decided,
+    Done,
+    EventQuery,
+)
 from propbot.status.incidents import Incidents
 from propbot.status.slo import SloReading, SloState
 from propbot.status.views import (
@@ -247,6 +256,11 @@ class FakeDesk:
         self.exempt = winddown_exempt
         self.heard.append("hold")
         return before
+
+    async def accept_baseline(self, venue: VenueId, asset: str, reason: str, operator: str) -> BaselineOutcome:
+        self.heard.append(f"baseline by {operator}: {venue} {asset} {reason}")
+        assert self.outcome is not None
+        return self.outcome
 
     async def apply_control(self, patch: ControlPatch, operator: str) -> ControlOutcome:
         self.heard.append(f"apply by {operator}")

@@ -334,3 +334,14 @@ def test_an_acknowledgement_says_who_saw_it_and_what_was_noted(run, api):
     assert (api.asked[-1]["method"], api.asked[-1]["body"]) == ("POST", {"note": "on it"})
     assert run("incidents", "ack", "0").exit_code == 2
     assert run("incidents", "ack", "8").exit_code == 1
+
+
+def test_baseline_accept_sends_venue_asset_and_reason_and_tells_the_old_value(run, api):
+    api.answers["POST"] = (200, {"venue": "binance-um", "asset": "BTC", "old": "0", "new": "0.05"})
+    result = run("baseline", "accept", "binance-um", "BTC", "--reason", "a trade by hand")
+    assert api.asked[0]["body"] == {"venue": "binance-um", "asset": "BTC", "reason": "a trade by hand"}
+    assert result.stdout == "baseline of binance-um BTC: 0 -> 0.05\n"
+
+
+def test_baseline_accept_wants_a_reason(run):
+    assert run("baseline", "accept", "binance-um", "BTC").exit_code == 2

@@ -172,3 +172,22 @@ async def test_fills_of_a_lot_are_found_by_it(ledger: Ledger, make: Any) -> None
     await ledger.book_fills([make.fill(), make.fill("8", client_order_id="pb2", order_id="901")])
     (row,) = await ledger.lot_fills("lot-2")
     assert (row.fill.trade_id, row.purpose, row.lot_id) == ("8", Purpose.CLOSE, "lot-2")
+
+
+async def test_a_baseline_moves_with_its_event_and_what_belongs_to_it_or_not_at_all(ledger: Ledger) -> None:
+    await ledger.record_baselines({(BINANCE_UM, "BTC"): Decimal(0)})
+    event = await ledger.move_baseline(
+        BINANCE_UM, "BTC", Decimal("0.05"), reason="by hand", source="operator:ann", symbol="BTCUSDT",
+        meta={"cost_gap:binance-um": "3"},
+    )  # fmt: skip
+    assert await ledger.baselines() == {(BINANCE_UM, "BTC"): Decimal("0.05")}
+    assert await ledger.meta_get("cost_gap:binance-um") == "3"
+    assert (event.kind, event.source, event.venue) == ("baseline", "operator:ann", "binance-um")
+    assert event.details == {"asset": "BTC", "old": "0", "new": "0.05"}
+    assert event.message == "baseline of binance-um BTC: 0 -> 0.05: by hand"
+    with pytest.raises(LedgerError, match="never met"):
+        await ledger.move_baseline(
+            BINANCE_SPOT, "BTC", Decimal(1), reason="x", source="operator:ann", symbol="", meta={"a": "b"}
+        )
+    assert await ledger.meta_get("a") is None
+    assert len((await ledger.events_page(10))[0]) == 1

@@ -1,0 +1,44 @@
+"""POST /api/ui/baseline: accept what an account holds. In HOLD only, audited, never alone under the Two-Man Rule."""
+
+from __future__ import annotations
+
+import trio
+from quart import Blueprint, Response, g
+from quart_schema import document_request, document_response
+
+from propbot.api import models, present
+from propbot.api.bodies import BaselineBody
+from propbot.api.inputs import read_input
+from propbot.api.present import money
+from propbot.api.replies import ApiError, json_reply, said_of
+from propbot.domain.instruments import VenueId
+from propbot.status.desk import BaselineMoved, Conflict, Desk, Pending, Unusable
+
+ACCEPT_S_MAX = 9.0
+
+
+def baseline_routes(desk: Desk) -> Blueprint:
+    routes = Blueprint("baseline", __name__)
+
+    @routes.post("/api/ui/baseline")
+    @document_request(BaselineBody)
+    @document_response(models.BaselineAnswer)
+    @document_response(models.PendingAnswer, 202)
+    @document_response(models.ErrorAnswer, 409)
+    @document_response(models.ErrorAnswer, 422)
+    async def accept() -> Response:
+        """Move the baseline of one asset so that the ledger equals the venue; the old value stays in the journal."""
+        asked = await read_input(BaselineBody)
+        with trio.fail_after(ACCEPT_S_MAX, shield=True):  # never half waited for, and bounded
+            outcome = await desk.accept_baseline(VenueId(asked.venue), asked.asset, asked.reason, g.operator)
+        match outcome:
+            case BaselineMoved(venue=venue, asset=asset, old=old, new=new):
+                return json_reply({"venue": venue, "asset": asset, "old": money(old), "new": money(new)})
+            case Pending(approval=approval):
+                return json_reply({"status": "pending_approval", "approval": present.approval(approval)}, 202)
+            case Conflict(reasons=reasons):
+                raise ApiError(409, "not possible now: " + "; ".join(reasons), extra={"reasons": list(reasons)})
+            case Unusable(fields=fields):
+                raise ApiError(422, f"nothing was changed: {said_of(fields)}", fields=fields)
+
+    return routes

@@ -1,0 +1,101 @@
+"""Somebody traded on the account; an operator accepts what it holds, and recon clears."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import trio
+from trio.testing import MockClock
+
+from propbot.control.desk import ServiceDesk
+from propbot.domain.instruments import BINANCE_SPOT, BINANCE_UM, VenueId
+from propbot.domain.mode import Mode
+from propbot.service import Service
+from propbot.simulate.truth import assert_invariants
+from propbot.simulate.world import World, open_world
+from propbot.status.desk import BaselineMoved, BaselineOutcome, Conflict, ControlPatch, Done, Unusable
+
+
+async def hold_by_foreign_trade(world: World, venue: str = "binance-um") -> Service:
+    bot = await world.start_bot()
+    await trio.sleep(12)
+    world.inject(venue, "foreign_trade", params={"side": "BUY", "qty": "0.05"})
+    with trio.fail_after(10):
+        await bot.modes.level.wait(lambda view: view.mode is Mode.HOLD)
+        await bot.winddown.done.wait()
+    await trio.sleep(5)
+    return bot
+
+
+async def accept(bot: Service, venue: VenueId, asset: str) -> BaselineOutcome:
+    return await ServiceDesk(bot, bot.keeper).accept_baseline(venue, asset, "a test trade by hand", "ann")
+
+
+async def test_accepting_what_the_account_holds_clears_recon_and_trading_goes_on(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_world(tmp_path, seed=8) as world:
+        bot = await hold_by_foreign_trade(world)
+        desk = ServiceDesk(bot, bot.keeper)
+        refused = await desk.apply_control(ControlPatch(mode=Mode.RUN), "ann")
+        assert isinstance(refused, Conflict)
+        moved = [await accept(bot, BINANCE_UM, asset) for asset in ("BTC", "USDT")]
+        assert all(isinstance(each, BaselineMoved) for each in moved), moved
+        btc = moved[0]
+        assert isinstance(btc, BaselineMoved)
+        assert (str(btc.old), str(btc.new)) == ("0", "0.050")
+        again = await accept(bot, BINANCE_UM, "BTC")
+        assert isinstance(again, Conflict)
+        assert "agree already" in again.reasons[0]
+        await trio.sleep(12)
+        assert isinstance(await desk.apply_control(ControlPatch(mode=Mode.RUN), "ann"), Done)
+        await trio.sleep(30)
+        assert bot.modes.view.mode is Mode.RUN
+        events = [row for row in (await bot.ledger.events_page(1000))[0] if row.kind == "baseline"]
+        assert [(row.source, row.details["old"], row.details["asset"]) for row in reversed(events)] == [
+            ("operator:ann", "0", "BTC"), ("operator:ann", events[0].details["old"], "USDT")
+        ]  # fmt: skip
+        assert "a test trade by hand" in events[0].message
+        assert [row["asset"] for row in world.of_kind("baseline")] == ["BTC", "USDT"]
+        bot.modes.hold("rest", "operator:test")
+        await trio.sleep(130)
+        await world.stop_bot()
+        assert_invariants(world)
+        bot = await world.start_bot()  # durable: the next life agrees as well
+        await trio.sleep(10)
+        assert bot.reconciler.state[BINANCE_UM].agreed_in_a_row >= 1
+
+
+async def test_on_spot_base_and_quote_are_accepted_one_by_one(tmp_path: Path, autojump_clock: MockClock) -> None:
+    async with open_world(tmp_path, seed=8) as world:
+        bot = await hold_by_foreign_trade(world, "binance-spot")
+        assert isinstance(await accept(bot, BINANCE_SPOT, "BTC"), BaselineMoved)
+        await trio.sleep(5)
+        assert bot.watches["recon"].blocker is not None, "the quote still differs"
+        assert isinstance(await accept(bot, BINANCE_SPOT, "USDT"), BaselineMoved)
+        await trio.sleep(12)  # agreed twice
+        assert bot.watches["recon"].blocker is None
+
+
+async def test_it_is_refused_outside_of_hold_for_what_is_not_there_and_by_one_of_two(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_world(tmp_path, seed=8) as world:
+        bot = await world.start_bot()
+        await trio.sleep(12)
+        outside = await accept(bot, BINANCE_UM, "BTC")
+        assert isinstance(outside, Conflict)
+        assert "in HOLD only" in outside.reasons[0]
+        assert isinstance(await accept(bot, VenueId("okx-perp"), "BTC"), Unusable)
+        assert isinstance(await accept(bot, BINANCE_UM, "DOGE"), Unusable)
+        assert world.of_kind("baseline") == []
+
+
+async def test_a_venue_that_does_not_answer_moves_nothing(tmp_path: Path, autojump_clock: MockClock) -> None:
+    async with open_world(tmp_path, seed=8) as world:
+        bot = await hold_by_foreign_trade(world)
+        world.inject("binance-um", "refuse_connections", params={"cut": True})
+        began = trio.current_time()
+        assert isinstance(await accept(bot, BINANCE_UM, "BTC"), Conflict)
+        assert trio.current_time() - began <= 7
+        assert world.of_kind("baseline") == []

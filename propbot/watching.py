@@ -57,7 +57,7 @@ def join_guards(service: Service) -> None:
                 guarding.daily_loss_usdt_max, settings.risk.max_total_notional_usdt, guarding.failed_spreads_max
             ),
         ),
-        LoopLagGuard(service.lag_seen, guarding.loop_lag_p95_s_max, guarding.loop_stall_s_max),
+        LoopLagGuard(service.lag_seen, mono_s, guarding.loop_lag_p95_s_max, guarding.loop_stall_s_max),
         SloGuard(service.slo.readings),
         BookIntegrityGuard(service.books_seen, mono_s, guarding.resyncs_per_min_max),
         MaintenanceCalendar(guarding.maintenance_windows, lambda: service.seams.clock.wall_ns() / 1e9),

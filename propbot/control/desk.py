@@ -347,7 +347,10 @@ class ServiceDesk:
         refusal = self._refusal(patch)
         if refusal is not None:
             return [_words(refusal)]
-        return [] if patch.mode is None else self.service.modes.resume_problems(patch.mode)
+        if patch.mode is None:
+            return []
+        came_in = await self._preflight()
+        return self.service.modes.resume_problems(patch.mode) if came_in is None else came_in.reasons
 
     async def apply(self, change: Mapping[str, Any], proposer: str, seconded: Seconded) -> Done | Conflict:
         """A change that another person has approved (`approvals.Applier`)."""
@@ -375,7 +378,8 @@ class ServiceDesk:
             timeout_s = patch.drain_timeout_sec or self.service.drain_timeout_s
             self.service.drain_asked = DrainAsked(operator, timeout_s)
         if patch.mode in (Mode.RUN, Mode.DRAIN):
-            came_in = await self._preflight()
+            # an approved change had its preflight before the approval was spent: no checkpoint from there to here
+            came_in = None if seconded is not None else await self._preflight()
             if came_in is not None:
                 return came_in
             try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from attrs import define, field, frozen
@@ -31,18 +32,20 @@ class LagSeen:
 @define(eq=False)
 class LoopLagGuard:
     seen: Callable[[], LagSeen]
+    now_s: Callable[[], float]
     p95_s_max: float = 0.25
     stall_s_max: float = 2.0
     _taken: int = field(default=-1, init=False)
     _unmeasured_looks: int = field(default=0, init=False)
+    _counted_s: float = field(default=-math.inf, init=False)
+    """When a look was last counted: whoever asks what blocks a resume makes this guard look, many times at once."""
     id: str = field(default="loop_lag", init=False)
     title: str = field(default="Event loop", init=False)
     interval_s: float = field(default=0.2, init=False)
 
     def look(self) -> Finding:
         seen = self.seen()
-        self._unmeasured_looks = self._unmeasured_looks + 1 if seen.taken == self._taken else 0
-        self._taken = seen.taken
+        self._count(seen.taken)
         metrics: dict[str, Metric] = {"p95_ms": _ms(seen.p95_s), "worst_ms": _ms(seen.worst_s)}
         trip = self._trip(seen)
         if trip is not None:
@@ -52,6 +55,16 @@ class LoopLagGuard:
         clear = seen.p95_s < CLEAR_P95_S
         health = Health.OK if clear else Health.WARN
         return Finding(health, f"late by {seen.p95_s * 1000:.0f} ms (p95 over {WINDOW_S:g} s)", metrics, clear=clear)
+
+    def _count(self, taken: int) -> None:
+        """Looks without a new sample; a loop that stood still makes one such look, not many."""
+        if taken != self._taken:
+            self._taken, self._unmeasured_looks = taken, 0
+        elif self.now_s() - self._counted_s >= self.interval_s:
+            self._unmeasured_looks += 1
+        else:
+            return
+        self._counted_s = self.now_s()
 
     def _trip(self, seen: LagSeen) -> str | None:
         if seen.worst_s is not None and seen.worst_s > self.stall_s_max:

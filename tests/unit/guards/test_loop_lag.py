@@ -31,8 +31,8 @@ def lag() -> Lag:
 
 
 @pytest.fixture
-def guarded(watched: Any, lag: Lag) -> Any:
-    return watched(LoopLagGuard(lag.look))
+def guarded(watched: Any, lag: Lag, seconds: Any) -> Any:
+    return watched(LoopLagGuard(lag.look, seconds))
 
 
 def test_a_loop_that_was_not_measured_yet_is_unknown(guarded: Any) -> None:
@@ -76,3 +76,12 @@ def test_a_sampler_that_has_stopped_trips(guarded: Any, lag: Lag) -> None:
     lag.sampled = True
     guarded.run_s(0.2)
     assert guarded.watch.blocker is None
+
+
+def test_many_looks_at_one_moment_are_no_proof_that_nothing_is_measured(guarded: Any, lag: Lag) -> None:
+    """Fifty operators that ask what blocks a resume make it look fifty times."""
+    guarded.run_s(1)
+    lag.sampled = False
+    for _ in range(50):
+        guarded.watch.look()
+    assert guarded.trips == []

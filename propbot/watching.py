@@ -20,7 +20,7 @@ from propbot.guards.recon import ReconGuard
 from propbot.guards.runaway_breaker import RunawayBreaker
 from propbot.guards.slo import SloGuard
 from propbot.guards.watch import Guard, Watch
-from propbot.guards.watchdog import Watchdog
+from propbot.guards.watchdog import LOOK_S_MAX, Watchdog
 from propbot.service import Service
 
 
@@ -62,6 +62,7 @@ def join_guards(service: Service) -> None:
         BookIntegrityGuard(service.books_seen, mono_s, guarding.resyncs_per_min_max),
         MaintenanceCalendar(guarding.maintenance_windows, lambda: service.seams.clock.wall_ns() / 1e9),
     )
+    assert all(guard.interval_s <= LOOK_S_MAX for guard in guards), "the watchdog would take it for one that hangs"
     service.watches = {guard.id: Watch(guard, service.trip, service.report_guard) for guard in guards}
     service.watchdog = Watchdog(service.watches, mono_s, service.on_silent_guard, service.on_heard_guard)
     service.watchdog_watch = Watchdog({"watchdog": service.watchdog}, mono_s, service.on_silent_watchdog)

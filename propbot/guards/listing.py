@@ -29,7 +29,7 @@ class ListingGuard:
     symbol: str
     id: str = field(default="listing", init=False)
     title: str = field(default="Symbol listing", init=False)
-    interval_s: float = field(default=0.5, init=False)
+    interval_s: float = field(default=0.25, init=False)
 
     def look(self) -> Finding:
         venues = self.seen()

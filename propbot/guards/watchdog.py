@@ -14,7 +14,9 @@ from attrs import define, field
 
 EVERY_S = 0.2
 SILENT_S_MAX = 0.7
-"""With the time between two rounds that is less than a second; guards look every quarter of a second at least."""
+"""With the time between two rounds that is less than a second."""
+LOOK_S_MAX = 0.25
+"""The longest that a guard may leave between two looks: a late loop must not make it seem to hang."""
 
 
 class Beating(Protocol):

@@ -136,6 +136,12 @@ async def test_the_day_s_loss_is_a_hold_until_an_operator_has_seen_it(
         assert first_cause(bot) == ("guard:kill_caps", "the day's loss from its peak is beyond 0.4 USDT")
         await trio.sleep(120)
         assert [reason for reason in bot.blockers() if "kill_caps" in reason], "no time heals it"
+        peak = Decimal(bot.counters.get("day.peak_pnl_usdt") or "NaN")
+        await world.kill_bot()
+        bot = await world.start_bot(MAX_DAILY_LOSS_USDT="1000")
+        await trio.sleep(20)
+        assert Decimal(bot.counters.get("day.peak_pnl_usdt") or "NaN") >= peak, "the day goes on"
+        assert [reason for reason in bot.blockers() if "kill_caps" in reason], "nor does a restart"
         for incident in bot.incidents.all():
             bot.incidents.acknowledge(incident.id, "ann", "")
         await trio.sleep(1)

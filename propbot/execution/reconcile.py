@@ -165,18 +165,20 @@ class Reconciler:
     async def _conclusive(self, venue: VenueId) -> ReconResult:
         """Compare until no order of ours was on its way meanwhile, a few times at most."""
         for _ in range(TRIES):
-            await self._wait_quiet(venue)
+            quiet = await self._wait_quiet(venue)
             result = await self._compare(venue)
-            if result.verdict is not Verdict.INCONCLUSIVE:
+            if result.verdict is not Verdict.INCONCLUSIVE or not quiet:
                 return result
             await trio.sleep(0.1)
         return result
 
-    async def _wait_quiet(self, venue: VenueId) -> None:
+    async def _wait_quiet(self, venue: VenueId) -> bool:
+        """False if there was no such moment in time."""
         with trio.move_on_after(QUIET_WAIT_S):
             while self._busy(venue):
                 with trio.move_on_after(0.02):  # the books' own writing wakes nobody
                     await self.blotter.wait_change()
+        return not self._busy(venue)
 
     def _busy(self, venue: VenueId) -> bool:
         """Whether an answer of the venue would prove nothing now."""

@@ -304,6 +304,29 @@ async def test_a_round_waits_for_a_quiet_moment_instead_of_asking_in_vain(
     assert len(rig.recon_results) == 1
 
 
+async def test_while_an_orders_outcome_stays_open_little_is_asked(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, answer: Any, autojump_clock: Any
+) -> None:
+    asked: list[str] = []
+    for name in ("trades", "positions", "balances", "open_orders"):
+        inner = getattr(type(rig.um), name)
+
+        async def listen(self: Any, *args: Any, name: str = name, inner: Any = inner) -> Any:
+            if self is rig.um:
+                asked.append(name)
+            return await inner(self, *args)
+
+        monkeypatch.setattr(type(rig.um), name, listen)
+    rig.start(resolver=False)
+    rig.um.script = [answer(answer_s=600)]
+    rig.nursery.start_soon(rig.executor.execute, *rig.opening())
+    await trio.sleep(301)  # executed, and not answered
+    rig.nursery.start_soon(rig.reconciler.run)
+    await trio.sleep(60)
+    assert set(asked) == {"trades"}
+    assert len(asked) <= 15
+
+
 async def test_positions_in_other_symbols_are_named_and_make_no_difference(
     rig: Rig, monkeypatch: pytest.MonkeyPatch, autojump_clock: Any
 ) -> None:

@@ -422,7 +422,7 @@ async def test_the_offset_is_the_best_of_three_by_round_trip(
 
 
 async def test_a_question_refused_for_its_timestamp_is_asked_once_more_with_a_better_one(
-    venue: Venue, gateway: VenueGateway
+    venue: Venue, gateway: VenueGateway, autojump_clock: trio.testing.MockClock
 ) -> None:
     venue.venue_clock.offset_ns = 5_000_000_000
     venue.will("/fapi/v3/balance", error(400, -1021, "Timestamp for this request is outside"), Answer([]))

@@ -25,8 +25,10 @@ from propbot.simvenue.faces.limits import Limit
 from propbot.simvenue.records import NewOrder, SimTif, SimType
 
 SYMBOL = "BTCUSDT"
+UM_LIMIT = 400
+"""A start with its preflight has room in it, and not much more."""
 LOW = {
-    BINANCE_UM: (Limit("REQUEST_WEIGHT", "MINUTE", 1, 240), Limit("ORDERS", "SECOND", 10, 30)),
+    BINANCE_UM: (Limit("REQUEST_WEIGHT", "MINUTE", 1, UM_LIMIT), Limit("ORDERS", "SECOND", 10, 30)),
     BINANCE_SPOT: (Limit("REQUEST_WEIGHT", "MINUTE", 1, 600), Limit("ORDERS", "SECOND", 10, 30)),
 }
 FOREIGN_PATHS = ("/fapi/v1/ping", "/fapi/v1/depth")
@@ -91,12 +93,12 @@ async def test_what_others_spend_counts_cancels_still_go_out_and_a_ban_is_sat_ou
             await gateway.measure_clock()
         with pytest.raises(VenueRetry, match="rate budget"):
             await gateway.balances()
-        await spend(other, math.ceil((0.96 - used(bot)) * 240), "/fapi/v1/ping")
+        await spend(other, math.ceil((0.96 - used(bot)) * UM_LIMIT), "/fapi/v1/ping")
         with pytest.raises(OrderNotFound):
             await gateway.cancel(SYMBOL, "pb1")  # out of the reserve, and it hears the count
         await trio.sleep(0.5)
         assert bot.modes.view.hold is not None
-        assert "binance-um more than 95% of 240 weight_1m used" in bot.modes.view.hold.line()
+        assert f"binance-um more than 95% of {UM_LIMIT} weight_1m used" in bot.modes.view.hold.line()
 
         while await spend(other, 1, "/fapi/v1/ping") != 418:
             pass

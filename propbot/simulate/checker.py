@@ -21,9 +21,8 @@ Rows that it reads. Bot: `start`, `crash`, `mode`, `hold_cause`, `resume`, `flag
 `request`, `fault`, `reply` (`retry_after`, `used_share`). Harness: `state_file` (`content`, as a start, a kill or a
 stop finds it), `disk` (`broken`), `hold_asked` (`dead`), `api` (a request: `method`, `path`, `status`, `principal`,
 `before`, `after`, `disturbed`, `hold_asked`), `at_rest` (`mode`, `causes`, `unwell`, `heartbeat_age_s`, `dead_tasks`),
-`resources` (`counts`). A missing kind of the bot or the venues makes the checker blind, not
-content: `check` refuses evidence in which the venues
-saw orders of ours and the bot's trace has no `mode` row at all.
+`resources` (`counts`). A missing kind of the bot or the venues makes the checker blind, not content: `check` refuses
+evidence in which the venues saw orders of ours and the bot's trace has no `mode` row at all.
 """
 
 from __future__ import annotations

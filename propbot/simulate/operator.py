@@ -84,6 +84,8 @@ class People:
         status, answer = await self.ask("PATCH", "/api/ui/control", {"mode": "RUN"})
         if status == 409:
             await self._mend(answer)
+            if "DRAIN" in str(answer):  # a position that only DRAIN may close
+                status, _ = await self.ask("PATCH", "/api/ui/control", {"mode": "DRAIN"})
         return status == 200
 
     async def change(self, **body: Any) -> int:

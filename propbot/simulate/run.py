@@ -21,7 +21,7 @@ from attrs import asdict, define, field, frozen
 
 from propbot.domain.mode import Mode
 from propbot.kit.supervise import describe
-from propbot.kit.virtual import jumping_clock, repeatable_scheduling
+from propbot.kit.virtual import jumping_clock, rare_collections, repeatable_scheduling
 from propbot.simulate.checker import Violation, check
 from propbot.simulate.logs import captured_log
 from propbot.simulate.nemesis import Nemesis
@@ -111,6 +111,7 @@ def run_seed(seed: int, hours: float, tell: Tell = lambda share: None) -> SeedRe
     with (
         tempfile.TemporaryDirectory(prefix="propbot-simulate-", dir=MEMORY if MEMORY.is_dir() else None) as folder,
         repeatable_scheduling(),
+        rare_collections(),
         captured_log() as log,
     ):
         run = _Run(plan, HashedTrace(folder.encode()))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
-from typing import assert_never
+from typing import Any, assert_never
 
 import trio
 from attrs import define, evolve, field, frozen
@@ -86,6 +86,8 @@ class Executor:
     """Right before an order's first byte; cheap."""
     tally: OrderTally = field(init=False)
     _concluding: trio.Lock = field(factory=trio.Lock)
+    _seen: dict[str, Mapping[VenueId, Mapping[str, Any]]] = field(factory=dict)
+    """For the trace: what the books said when an intent was decided, until its legs leave."""
 
     def __attrs_post_init__(self) -> None:
         self.tally = OrderTally(self.clock)
@@ -93,6 +95,9 @@ class Executor:
     async def execute(self, intent: Intent, lot: Lot | None = None) -> None:
         """Make `intent` (and a new `lot`) durable, then send its legs; returns when each was answered, refused or is
         UNKNOWN. Cancelled midway: every leg whose first byte left is UNKNOWN, every other one NEVER_SENT."""
+        if self.trace is not no_trace:
+            sights = self.market.book_sights()
+            self._seen |= {leg.client_order_id: sights for leg in intent.legs}
         try:
             await self.ledger.commit_intent(intent, lot)
         except trio.Cancelled:
@@ -269,7 +274,7 @@ class Executor:
             price=None if leg.limit_price is None else amount_text(leg.limit_price),
             reduce_only=leg.reduce_only, mode=str(state.mode), books=dict(self.market.book_ids()),
             exposure_before=amount_text(change.before), exposure_after=amount_text(change.after),
-            seen=dict(self.market.book_sights()),
+            seen=dict(self._seen.pop(leg.client_order_id)),
         )
 
     # --- unequal legs

@@ -63,10 +63,12 @@ class VenuePace:
         self.on_pause(status, self.paused_until_wall_ns)
         return True
 
-    def take_up_pause(self, status: int, until_wall_ns: int) -> bool:
-        """A pause that an earlier life was told, before this one's first byte. False if it is over, or nonsense."""
+    def take_up_pause(self, status: int, until_wall_ns: int, told_s: float) -> bool:
+        """A pause that an earlier life was told, of `told_s` in all, before this one's first byte. False if it is over,
+        or nonsense."""
         left_s = (until_wall_ns - self.clock.wall_ns()) / 1e9
-        return status in PAUSE_S and 0 < left_s <= PAUSE_S_MAX and self.pause(status, left_s)
+        sane = status in PAUSE_S and 0 < left_s <= PAUSE_S_MAX and told_s > 0
+        return sane and self.pause(status, min(left_s, told_s))
 
     async def wait_unpaused(self) -> None:
         """Returns once the venue may be asked again; a pause may be prolonged meanwhile."""

@@ -23,6 +23,8 @@ class _Watch:
     modes: Modes = field(factory=Modes)
     exposure: Decimal = ZERO
     """Net base of our own trades, as the venues booked them."""
+    positions: dict[str, Decimal] = field(factory=dict)
+    """The same, venue by venue."""
     unresolved: set[str] = field(factory=set)
     """Sent, and the bot has no outcome yet: what it believes may differ from the venue's truth."""
     sent: set[str] = field(factory=set)
@@ -52,9 +54,16 @@ class _Watch:
         age_s = row["t"] - self.modes.hold_t
         if age_s > self.evidence.limits.hedge_deadline_s:
             return f"{age_s:g} s after the HOLD"
-        if purpose == "unwind" and self.evidence.venues[row["venue"]].kind == "perp" and not row["reduce_only"]:
+        if purpose == "unwind" and self._reduces_a_perp(row) and not row["reduce_only"]:
             return "HOLD: a perp is unwound with reduceOnly"
         return self._lowers(row)
+
+    def _reduces_a_perp(self, row: Row) -> bool:
+        """Undoing half of a close makes a position larger again, which no reduceOnly order can."""
+        if self.evidence.venues[row["venue"]].kind != "perp":
+            return False
+        held, change = self.positions.get(str(row["venue"]), ZERO), signed_qty(row)
+        return held * change < 0 and abs(change) <= abs(held)
 
     def _lowers(self, row: Row) -> str | None:
         before, after = number(row["exposure_before"]), number(row["exposure_after"])
@@ -75,7 +84,9 @@ class _Watch:
             if kind == "order_state" and row["state"] in TERMINAL:
                 self.unresolved.discard(client_order_id)
         elif kind == "trade" and self.evidence.is_ours(client_order_id):
-            self.exposure += self.evidence.base_change(row["venue"], row)
+            change, venue = self.evidence.base_change(row["venue"], row), str(row["venue"])
+            self.exposure += change
+            self.positions[venue] = self.positions.get(venue, ZERO) + change
 
 
 def check_gate(evidence: Evidence) -> Iterator[Violation]:

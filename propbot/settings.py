@@ -127,7 +127,7 @@ def _read_profile(given: Mapping[str, str], problems: list[str]) -> Profile:
 
 def _unset(name: str, value: str) -> bool:
     """An empty optional setting is one that was not set (compose files pass such). An empty token is a mistake."""
-    return value == "" and (name in KEY_NAMES or name in ("PAPER_VENUES", "PROPBOT_CRASH_AT"))
+    return value == "" and (name in KEY_NAMES or name in ("PAPER_VENUES", "PROPBOT_CRASH_AT", "OPERATORS_FILE"))
 
 
 def _read(

@@ -216,5 +216,5 @@ def _asked(change: Mapping[str, Any]) -> str:
 
 
 def _decided(approval: Row) -> str:
-    by = f"by {approval['decided_by']}" if approval["decided_by"] else ""
+    by = f"by {approval['decided_by']}" if approval["state"] in ("APPROVED", "REJECTED") else ""
     return ": ".join(part for part in (by, approval["reason"]) if part)

@@ -28,7 +28,8 @@ from propbot.kit.trace import Trace
 from propbot.status.desk import ApprovalOutcome, Conflict, Decided, Done, Forbidden, Unknown
 
 EXPIRY_S = 300.0
-PENDING_MAX = 50
+PENDING_EACH_MAX = 5
+"""For one person: nobody keeps others from proposing."""
 ID_CHARACTERS = "23456789abcdefghjkmnpqrstuvwxyz"
 """None that is mistaken for another one: ids are typed by people."""
 ID_LENGTH = 8
@@ -77,7 +78,7 @@ class Approvals:
     _say: Say
     """To the journal: attempts that decide nothing. What decides is journalled in the ledger's own transaction."""
     _pending: dict[str, _Proposal] = field(factory=dict)
-    _deciding: set[str] = field(factory=set)
+    _writing: set[str] = field(factory=set)
     _unrecorded: deque[Approval] = field(factory=deque)
     _grew: trio.Event = field(factory=trio.Event)
     _lock: trio.Lock = field(factory=trio.Lock)
@@ -93,7 +94,7 @@ class Approvals:
 
     def as_known(self, row: Approval) -> Approval:
         """A row of the ledger as it stands by what is known here: its end may not be written yet."""
-        if row.state is not ApprovalState.PENDING or row.id in self._deciding:
+        if row.state is not ApprovalState.PENDING or row.id in self._writing:
             return row
         proposal = self._pending.get(row.id)
         if proposal is not None:
@@ -134,11 +135,12 @@ class Approvals:
         bond, text = self._bond(), canonical_change(change)
         async with self._lock:
             self.look()
-            for each in self._pending.values():
-                if (each.approval.change, each.approval.proposer) == (text, proposer):
-                    return each.approval
-            if len(self._pending) >= PENDING_MAX:
-                return Conflict([f"{PENDING_MAX} proposals wait already: reject some"])
+            own = [each.approval for each in self._pending.values() if each.approval.proposer == proposer]
+            for each in own:
+                if each.change == text:
+                    return each
+            if len(own) >= PENDING_EACH_MAX:
+                return Conflict([f"{len(own)} proposals of {proposer} wait already: have them decided first"])
             now_ns = self._clock.wall_ns()
             approval = Approval(
                 self._new_id(), text, digest_change(text, bond.settings_digest), proposer, now_ns,
@@ -157,10 +159,12 @@ class Approvals:
 
     async def _record_proposal(self, proposal: _Proposal) -> None:
         durable = False
+        self._writing.add(proposal.approval.id)
         try:
             await self._ledger.propose(proposal.approval)
             durable = True
         finally:
+            self._writing.discard(proposal.approval.id)
             if not durable:  # the row may be there all the same
                 self._end(proposal, ApprovalState.VOID, "it was not recorded in time")
 
@@ -197,7 +201,7 @@ class Approvals:
         spent = evolve(proposal, approval=decided)
         broken = self._broken(proposal, self._bond())
         if broken:
-            self._end(spent, ApprovalState.VOID, f"approved and spent without effect: {broken}")
+            self._end(spent, ApprovalState.VOID, f"approved by {by} and spent without effect: {broken}")
             return Conflict([f"{broken}: the approval is spent, propose again"])
         in_force = True
         try:
@@ -208,7 +212,8 @@ class Approvals:
                 self._unrecorded.append(decided)
                 self._grew.set()
         if isinstance(outcome, Conflict):
-            self._end(spent, ApprovalState.VOID, f"approved and spent without effect: {'; '.join(outcome.reasons)}")
+            why = "; ".join(outcome.reasons)
+            self._end(spent, ApprovalState.VOID, f"approved by {by} and spent without effect: {why}")
             return outcome
         self.look()
         return Decided(decided, outcome)
@@ -234,13 +239,13 @@ class Approvals:
         approval = proposal.approval
         decided = evolve(approval, state=state, decided_by=by, decided_ns=self._clock.wall_ns(), reason=reason)
         del self._pending[approval.id]
-        self._deciding.add(approval.id)
+        self._writing.add(approval.id)
         known = first = False
         try:
             first = await self._ledger.decide_approval(decided)
             known = True
         finally:
-            self._deciding.discard(approval.id)
+            self._writing.discard(approval.id)
             if not known:
                 self._end(proposal, ApprovalState.VOID, f"whether {by}'s word was recorded is not known")
         return decided if first else None
@@ -263,7 +268,7 @@ class Approvals:
         known = self.as_known(row)
         self._attempt(by, f"tried to {verb} {id}, which is {known.state}")
         why = f": {known.reason}" if known.reason else ""
-        who = f" by {known.decided_by}" if known.decided_by else ""
+        who = f" by {known.decided_by}" if known.by_a_person else ""
         return Conflict([f"approval {id} is {known.state}{who}{why}"])
 
     # --- what lasts
@@ -274,7 +279,8 @@ class Approvals:
         for row in await self._ledger.open_approvals():
             why = _STARTED_AGAIN
             if row.state is ApprovalState.APPROVED:
-                why = f"approved, and spent: the process ended before it was known to be in force; the mode is {mode}"
+                spent = f"approved by {row.decided_by} and spent: the process ended before it was known to be in force"
+                why = f"{spent}; the mode is {mode}"
             ended = evolve(row, state=ApprovalState.VOID, reason=why, decided_ns=self._clock.wall_ns())
             await self._ledger.decide_approval(ended)
             self._log(ended)
@@ -285,8 +291,8 @@ class Approvals:
         while True:
             self._grew = trio.Event()
             self.look()
-            await self._record()
             report(self.pending())
+            await self._record()
             with trio.move_on_after(1.0):
                 await self._grew.wait()
 

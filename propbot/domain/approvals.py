@@ -51,9 +51,14 @@ class Approval:
         """`mode=RUN safe_mode=false`, for people."""
         return " ".join(f"{name}={_plain(value)}" for name, value in self.asked().items())
 
+    @property
+    def by_a_person(self) -> bool:
+        """Whether its state is a person's word; an approval that ended VOID keeps who had approved."""
+        return self.state in (ApprovalState.APPROVED, ApprovalState.REJECTED)
+
     def line(self) -> str:
         """`approval k3f9x2ab (mode=RUN) of ann: VOID, a HOLD came in between`."""
-        by = f" by {self.decided_by}" if self.decided_by is not None else ""
+        by = f" by {self.decided_by}" if self.by_a_person else ""
         why = f", {self.reason}" if self.reason else ""
         return f"approval {self.id} ({self.said()}) of {self.proposer}: {self.state}{by}{why}"
 

@@ -334,13 +334,12 @@ def propose(connection: sqlite3.Connection, approval: Approval) -> None:
 def decide(connection: sqlite3.Connection, decided: Approval) -> bool:
     """Compare and set: whether this call is the one that decided. A person decides what is pending, in time and of
     another person; EXPIRED and VOID also end an approval that never took effect."""
-    by_person = decided.state in (ApprovalState.APPROVED, ApprovalState.REJECTED)
     found = connection.execute(
         "UPDATE approvals SET state = :state, decided_by = coalesce(:decided_by, decided_by), decided_ns = :decided_ns,"
         " reason = :reason WHERE id = :id AND (state = 'PENDING' OR (state = 'APPROVED' AND applied_ns IS NULL"
         " AND NOT :by_person)) AND NOT (:by_person AND expires_ns <= :decided_ns)"
         " AND NOT (:state = 'APPROVED' AND proposer = :decided_by)",
-        {**rows.approval_row(decided), "by_person": by_person},
+        {**rows.approval_row(decided), "by_person": decided.by_a_person},
     )
     if found.rowcount != 1:
         return False

@@ -272,7 +272,7 @@ async def test_a_hold_while_the_approval_is_written_spends_it_without_effect(
         assert "the approval is spent, propose again" in answer.json()["error"]["message"]
         await trio.sleep(2)
         assert (await callers.state_of(id)) == (
-            "VOID", "approved and spent without effect: a HOLD came in between"
+            "VOID", "approved by bob and spent without effect: a HOLD came in between"
         )
         assert callers.bot.modes.view.mode is Mode.HOLD
         assert resumes(world) == []
@@ -382,6 +382,16 @@ async def test_one_change_of_several_parts_is_approved_as_a_whole(tmp_path: Path
         assert len(resumes(world)) == 1
 
 
+async def test_nobody_floods_the_list(tmp_path: Path, autojump_clock: MockClock) -> None:
+    async with held_world(tmp_path) as (_, callers):
+        for number in range(5):
+            await callers.propose("ann", mode="RUN", order_notional_usdt=100 + number)
+        answer = await callers.patch("ann", mode="RUN", order_notional_usdt=200)
+        assert answer.status_code == 409
+        assert "5 proposals of ann wait already" in answer.json()["error"]["message"]
+        await callers.propose("cy")
+
+
 async def test_the_rule_can_not_be_switched_off_over_the_api(tmp_path: Path, autojump_clock: MockClock) -> None:
     async with held_world(tmp_path) as (_, callers):
         for name in ("two_man_rule", "TWO_MAN_RULE"):
@@ -446,8 +456,8 @@ async def test_a_kill_around_the_commit_never_resumes_and_the_start_says_what_be
         events, _ = await callers.bot.ledger.events_page(1000)
         said = [each.message for each in events if each.kind == "approval"]
         if point.endswith("after"):
-            assert reason.startswith("approved, and spent: the process ended")
-            assert any("VOID by bob, approved, and spent: the process ended" in each for each in said)
+            assert reason.startswith("approved by bob and spent: the process ended")
+            assert any("VOID, approved by bob and spent: the process ended" in each for each in said)
             assert reason.endswith("the mode is HOLD")
         else:
             assert reason == "the service was started again"
@@ -487,4 +497,41 @@ async def test_a_ledger_that_fails_approves_nothing_and_hold_still_works(
         world.disk_fault = None
         await trio.sleep(3)
         assert (await callers.state_of(id))[0] == "VOID"
+        assert resumes(world) == []
+
+
+async def test_an_approval_whose_answer_is_lost_is_spent_and_stands_in_no_holds_way(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with held_world(tmp_path) as (world, callers):
+        id = await callers.propose()
+        ledger = callers.bot.ledger
+        decide = ledger.decide_approval
+
+        async def decide_and_hang(decided: Any) -> bool:
+            await decide(decided)
+            await trio.sleep_forever()
+            raise AssertionError
+
+        ledger.decide_approval = decide_and_hang  # type: ignore[method-assign]
+        codes: list[int] = []
+
+        async def approve() -> None:
+            codes.append((await callers.approve("bob", id)).status_code)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(approve)
+            await trio.sleep(1)
+            row = await ledger.approval(id)
+            assert row is not None
+            assert row.state == "APPROVED", "it is written down, and nobody here knows"
+            with trio.fail_after(0.5):
+                assert (await callers.patch("cy", mode="HOLD")).status_code == 200
+        assert codes == [503]
+        ledger.decide_approval = decide  # type: ignore[method-assign]
+        await trio.sleep(3)
+        assert (await callers.state_of(id)) == ("VOID", "whether bob's word was recorded is not known")
+        row = await ledger.approval(id)
+        assert row is not None
+        assert (row.state, row.decided_by) == ("VOID", "bob")
         assert resumes(world) == []

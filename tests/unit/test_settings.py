@@ -192,6 +192,10 @@ def test_an_operators_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     assert "can't be read" in problems_of({"OPERATORS_FILE": str(tmp_path / "none.json")})[0]
 
 
+def test_an_empty_operators_file_setting_is_none() -> None:
+    assert load_settings({"OPERATORS_FILE": ""}, None).api.operators_file is None
+
+
 def test_a_blank_token_is_refused() -> None:
     assert "blank" in problems_of({"API_TOKEN": " " * 40})[0]
 

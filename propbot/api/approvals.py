@@ -22,8 +22,9 @@ from propbot.status.desk import ApprovalOutcome, Conflict, Decided, Desk, Forbid
 
 APPROVER_ENDPOINTS = {"approvals.approve": Role.APPROVER, "approvals.reject": Role.APPROVER}
 READ_S_MAX = 5.0
-DECIDE_S_MAX = 3.0
-"""Shielded from the client's going away: an approval is never half waited for; and bounded, for a hung disk."""
+DECIDE_S_MAX = 9.0
+"""Shielded from the client's going away: an approval is never half waited for; and bounded, for a hung disk. The checks
+before it (preflight) have deadlines of their own."""
 
 
 def approval_routes(desk: Desk) -> Blueprint:
@@ -94,4 +95,5 @@ def _decided(outcome: ApprovalOutcome) -> Decided:
 
 def _not_durable(error: Exception) -> ApiError:
     why = "no answer in time" if isinstance(error, trio.TooSlowError) else str(error)
-    return ApiError(503, f"the ledger does not answer ({why}): the proposal is void, see component ledger")
+    where = "look at /api/ui/approvals and /api/ui/control-state for what became of it"
+    return ApiError(503, f"the decision could not be made durable ({why}); {where}")

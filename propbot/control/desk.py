@@ -324,14 +324,13 @@ class ServiceDesk:
             return refusal
         two_man_rule = self.service.config.settings.start.two_man_rule
         if two_man_rule and needs_second_person(patch, self.service.modes.view):
-            return await self._propose(patch, operator)
+            if patch.mode is Mode.HOLD:  # in force already; durable before the answer, as ever
+                await self._is_durable()
+            return await self._propose(change_of(patch), operator)
         return await self._apply(patch, operator)
 
-    async def _propose(self, patch: ControlPatch, operator: str) -> Pending | Conflict:
+    async def _propose(self, change: Mapping[str, Any], operator: str) -> Pending | Conflict:
         """What another person has to approve; what could not take effect now is not worth their while."""
-        if patch.mode is Mode.HOLD:  # in force already; durable before the answer, as ever
-            await self._is_durable()
-        change = change_of(patch)
         problems = await self.problems(change)
         if problems:
             return Conflict(problems)

@@ -19,6 +19,9 @@ from propbot.domain.orders import OrderRequest, Purpose, Side
 ORDER_CAP_FACTOR = Decimal("1.05")
 """An order may exceed the wanted notional by a spot buy's fee gross-up and its limit price, never by more."""
 
+REDUCING_FACTOR = Decimal("1.02")
+"""A spot buy that gives back a short asks for its fee on top."""
+
 
 @frozen
 class Limits:
@@ -111,7 +114,7 @@ def _check_leg(leg: OrderRequest, instrument: Instrument, holdings: Holdings, li
             amount_text(instrument.notional_min), f"{notional:.2f}",
         )
     if leg.purpose is not Purpose.OPEN:
-        return None
+        return _check_reducing(leg, instrument, holdings, limits, notional)
     if notional > limits.order_cap:
         return Refused("order_notional", f"{where}: order too large", f"{limits.order_cap:.2f}", f"{notional:.2f}")
     after = (holdings.positions.get(leg.venue, ZERO) + leg.side.sign * leg.qty) * mark
@@ -119,6 +122,18 @@ def _check_leg(leg: OrderRequest, instrument: Instrument, holdings: Holdings, li
         text = f"{where}: this order would take the position past its limit"
         return Refused("max_position", text, f"{limits.position:.2f}", f"{abs(after):.2f}")
     return _check_funds(leg, instrument, holdings, notional)
+
+
+def _check_reducing(
+    leg: OrderRequest, instrument: Instrument, holdings: Holdings, limits: Limits, notional: Decimal
+) -> Refused | None:
+    """What is held may always be closed, however much its price has risen; more than that only within the order cap."""
+    held = max(-leg.side.sign * holdings.positions.get(leg.venue, ZERO), ZERO)
+    most = held * REDUCING_FACTOR + 2 * instrument.lot_step
+    if notional <= limits.order_cap or leg.qty <= most:
+        return None
+    text = f"{leg.venue} {leg.symbol}: more than is held"
+    return Refused("order_notional", text, amount_text(most), amount_text(leg.qty))
 
 
 def _check_funds(leg: OrderRequest, instrument: Instrument, holdings: Holdings, notional: Decimal) -> Refused | None:

@@ -132,6 +132,25 @@ def test_what_reduces_is_not_kept_from_reducing(purpose: Purpose) -> None:
     assert _code(intent, full) == "approved"
 
 
+@pytest.mark.parametrize(
+    ("held", "qty", "mark", "code"),
+    [
+        ("-0.016", "0.016", 60_000, "approved"),
+        ("0", "0.016", 60_000, "approved"),  # within the order cap: what is held may not be known yet
+        ("-0.1", "0.1", 60_000, "approved"),  # more than the cap, and held
+        ("-0.1", "0.102", 60_000, "approved"),  # the fee on top
+        ("-0.016", "0.016", 90_000, "approved"),  # its price has risen above the cap
+        ("-0.016", "16", 60_000, "order_notional"),
+        ("0.1", "0.1", 60_000, "order_notional"),  # held on the other side
+    ],
+)
+def test_more_than_is_held_is_closed_only_within_the_order_cap(held: str, qty: str, mark: int, code: str) -> None:
+    price = Decimal(mark)
+    holdings = evolve(FLAT, positions={BINANCE_UM: Decimal(held)}, marks={BINANCE_UM: price, BINANCE_SPOT: price})
+    leg = _leg(qty=Decimal(qty), limit_price=price, reduce_only=True)
+    assert _code(_intent(leg, purpose=Purpose.CLOSE), holdings) == code
+
+
 def test_reduce_only_is_exempt_from_the_venues_smallest_order() -> None:
     small = _leg(qty=Decimal("0.001"))
     assert _code(_intent(small, purpose=Purpose.CLOSE)) == "order_minimum"

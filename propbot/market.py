@@ -75,7 +75,9 @@ class TradingMarket:
         return ZERO if due is None else compute_funding_bps(due, side, self.clock.mono_s(), holding_s_max)
 
     def mark(self, venue: VenueId) -> Decimal | None:
-        return self.books[venue].exact_mid()
+        """The mid; None while there is none, or while it is far from the other venues': which of them is wrong can't be
+        told, and a loss that is none would be counted by it."""
+        return None if self._out_of_band(venue) is not None else self.books[venue].exact_mid()
 
     def walk_limit(self, venue: VenueId, side: Side, qty: Decimal, slippage_bps: Decimal) -> Decimal | None:
         if self.distrust(venue) is not None:

@@ -262,7 +262,7 @@ async def test_filters_that_change_are_learned_from_the_first_refusal(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
     changes: tuple[tuple[str, dict[str, str]], ...] = (
-        (UM, {"tick_size": "1"}), (UM, {"lot_step": "0.005", "qty_min": "0.005"}),
+        (UM, {"tick_size": "0.5"}),
         (SPOT, {"tick_size": "1"}), (SPOT, {"lot_step": "0.001", "qty_min": "0.001"}),
     )
     async with open_world(tmp_path, seed=5, updates_per_s=CALM) as world:

@@ -324,6 +324,19 @@ async def test_what_keeps_it_from_trading_is_said(desk: Desk, arrange: Callable[
     assert said in await desk.why_not()
 
 
+@pytest.mark.parametrize(("bid", "ask"), [("600000.00", "600000.01"), ("6000.00", "6000.01"), ("56000.00", "56000.01")])
+async def test_a_price_far_from_the_other_venues_is_no_price(desk: Desk, bid: str, ask: str) -> None:
+    desk.equal()
+    basis = desk.pipeline.basis.value_bps
+    desk.quote(SPOT, bid, ask)
+    assert "its price is more than 5 % from the one at" in await desk.why_not()
+    assert desk.market.mark(UM) is None, "which of the two is wrong can't be told"
+    assert desk.market.mark(SPOT) is None
+    assert desk.pipeline.basis.value_bps == basis
+    desk.equal()
+    assert desk.market.mark(UM) is not None
+
+
 async def test_nothing_is_closed_either_on_books_that_cannot_be_trusted(desk: Desk) -> None:
     desk.spot_cheap()
     await desk.open_lots(1)

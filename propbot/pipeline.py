@@ -351,8 +351,7 @@ class Pipeline:
             self.why_not = f"lot {lot.id} can't be closed: its books are too thin or it is below the smallest order"
             return False
         closing = evolve(lot, state=LotState.CLOSING, exit_reason=reason)
-        await self._execute(Purpose.CLOSE, closing, tuple(legs), None)
-        return True
+        return await self._execute(Purpose.CLOSE, closing, tuple(legs), None)
 
     def _closing_leg(self, venue: VenueId, side: Side, held: Decimal) -> OrderRequest | None:
         instrument = self.market.instruments[venue]

@@ -11,6 +11,7 @@ import trio
 from attrs import evolve
 from trio.testing import MockClock
 
+from propbot import listing
 from propbot.domain.mode import Mode
 from propbot.service import Service
 from propbot.simulate.truth import assert_invariants
@@ -272,25 +273,29 @@ async def test_filters_that_change_are_learned_from_the_first_refusal(
             world.inject(venue, "change_filters", params=filters)
             await trio.sleep(40)
             instrument = bot.instruments[venue]
-            assert {name: str(getattr(instrument, name)) for name in filters} == filters
+            changed = {name: Decimal(value) for name, value in filters.items()}
+            assert {name: getattr(instrument, name) for name in filters} == changed
             rejected = [row for row in world.of_kind("order_state") if row["state"] == "REJECTED"]
             assert 1 <= len([row for row in rejected if row["t"] > changed_s]) <= 6
         await trade_on_and_rest(world, bot)
 
 
 async def test_filters_are_read_every_hour_and_a_larger_minimum_is_obeyed(
-    tmp_path: Path, autojump_clock: MockClock
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with open_world(tmp_path, seed=5, updates_per_s=1.0, MAX_POSITION_USDT="1100") as world:
+    assert listing.READ_EVERY_S == 3600
+    monkeypatch.setattr(listing, "READ_EVERY_S", 60.0)  # an hour of market would take minutes
+    async with open_world(tmp_path, seed=5, updates_per_s=CALM, MAX_POSITION_USDT="1100") as world:
         bot = await trading(world)
-        bot.modes.hold("a quiet hour", "operator:test")
+        bot.modes.hold("a quiet minute", "operator:test")
         world.inject(UM, "change_filters", params={"notional_min": "5000"})
-        await trio.sleep(3610)
+        await trio.sleep(70)
         bot.modes.resume("test")
-        await trio.sleep(60)
+        resumed_s = trio.current_time()
+        await trio.sleep(30)
         assert bot.instruments[UM].notional_min == 5000
         assert "smallest" in (bot.pipeline.size_problem() or "")
-        assert [row for row in sends_between(world, 3600, trio.current_time()) if row["purpose"] == "open"] == []
+        assert [row for row in sends_between(world, resumed_s, trio.current_time()) if row["purpose"] == "open"] == []
         await world.stop_bot()
         assert_invariants(world)
 

@@ -379,6 +379,18 @@ async def test_a_gap_that_is_gone_closes_both_legs_and_reduces_only(desk: Desk) 
     assert abs(desk.executor.blotter.exposure()) < Decimal("0.00002")
 
 
+async def test_a_closing_that_risk_refuses_was_no_act_and_is_said(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As an act it would be decided again without a pause, and with the whole of the processor."""
+    desk.spot_cheap()
+    await desk.open_lots(1)
+    desk.equal()
+    leg = Pipeline._leg
+    monkeypatch.setattr(
+        Pipeline, "_leg", lambda self, venue, side, purpose, qty, walk: leg(self, venue, side, purpose, qty * 90, walk)
+    )
+    assert "more than is held" in await desk.why_not()
+
+
 async def test_lots_close_first_in_first_out_one_at_a_time(desk: Desk) -> None:
     desk.spot_cheap()
     opened = await desk.open_lots(3)

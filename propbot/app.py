@@ -470,6 +470,8 @@ async def _run_drain(service: Service) -> None:
         if service.modes.view.mode is Mode.DRAIN:
             lots = service.blotter.lots
             left = ", ".join(f"{lot.id} {amount_text(lot.qty)} {service.base}" for lot in lots.values())
+            if service.exposed():
+                left = ", ".join(filter(None, [left, f"net exposure {amount_text(service.blotter.exposure())}"]))
             reason = f"DRAIN's {timeout_s:g} s are over; left: {left or 'nothing'}"
             service.trip(reason, "guard:drain")
 

@@ -196,8 +196,8 @@ def choose_start(
             return held(stored.hold.causes)
     if not paper:
         return held((startup,))
+    if configured is Mode.HOLD:  # stricter than a drain that was under way
+        return held((startup,))
     if stored is not None and Mode.DRAIN in (stored.mode, stored.before if stored.mode is Mode.HOLD else None):
         return ModeView(Mode.DRAIN, safe_mode, dry_run_only)
-    if configured is Mode.HOLD:
-        return held((startup,))
     return ModeView(configured, safe_mode, dry_run_only)

@@ -251,6 +251,7 @@ def test_without_a_past_paper_starts_as_configured(configured: Mode) -> None:
 
 def test_a_drain_goes_on_as_one_in_paper_and_configuration_does_not_lift_it() -> None:
     assert _start(DRAINING, configured=Mode.RUN).mode is Mode.DRAIN
+    assert _start(DRAINING, configured=Mode.HOLD).mode is Mode.HOLD, "the stricter one"
 
 
 @pytest.mark.parametrize("stored", STORED)

@@ -25,10 +25,11 @@ from propbot.domain.pnl import PositionAccount
 from propbot.execution.blotter import Blotter
 from propbot.execution.bookkeeper import Bookkeeper
 from propbot.execution.dead_man import DeadMan
-from propbot.execution.executor import ExecutionRules, Executor
+from propbot.execution.executor import Executor
 from propbot.execution.gateway import VenueGateway
 from propbot.execution.reconcile import Reconciler
 from propbot.execution.resolver import Resolver
+from propbot.execution.sight import ExecutionRules
 from propbot.execution.simulation import SimulatedExecutor, mark_simulated
 from propbot.execution.winddown import WindDown
 from propbot.kit.disk import check_directory, free_mb

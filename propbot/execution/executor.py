@@ -10,7 +10,7 @@ the gate tells these apart. Legs are never sent again: each attempt is a new int
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 from typing import Any, assert_never
 
@@ -34,23 +34,14 @@ from propbot.domain.orders import OrderReport, OrderRequest, OrderState, Side
 from propbot.domain.pnl import lot_realised
 from propbot.execution.blotter import Blotter, LiveOrder
 from propbot.execution.gate import GateClosed, gate_refusal
-from propbot.execution.legs import Done, GiveUp, Legs, Seen, Send, Wait, Way, begin_legs, step
+from propbot.execution.legs import Done, GiveUp, Legs, Send, Wait, Way, begin_legs, step
 from propbot.execution.ports import Market, OrderGateway, OrderLedger
+from propbot.execution.sight import ExecutionRules, LotSight
 from propbot.execution.tally import OrderTally
-from propbot.execution.ways import ORPHAN, Unequal, ways_to_reduce
+from propbot.execution.ways import ORPHAN
 from propbot.kit.crash import CrashPoints
 from propbot.kit.ids import Ids
 from propbot.kit.trace import Trace, no_trace
-
-
-@frozen
-class ExecutionRules:
-    max_slippage_bps: Decimal
-    hedge_slippage_bps_max: Decimal
-    """A hedge may pay more than an entry, but not without bound."""
-    hedge_deadline_s: float
-    hedge_attempts: int = 3
-    """On each of the two venues."""
 
 
 @frozen
@@ -84,6 +75,7 @@ class Executor:
     that have not left."""
     on_first_byte: Callable[[str], None] = lambda intent_id: None
     """Right before an order's first byte; cheap."""
+    sight: LotSight = field(init=False)
     tally: OrderTally = field(init=False)
     _concluding: trio.Lock = field(factory=trio.Lock)
     _seen: dict[str, Mapping[VenueId, Mapping[str, Any]]] = field(factory=dict)
@@ -91,6 +83,13 @@ class Executor:
 
     def __attrs_post_init__(self) -> None:
         self.tally = OrderTally(self.clock)
+        self.sight = LotSight(
+            self.blotter, self.market, self.gate_state, self.rules, self.clock, self.free_balances,
+            self.reduces_at_venue,
+        )
+
+    def needs_concluding(self, lot: Lot) -> bool:
+        return self.sight.needs_concluding(lot)
 
     async def execute(self, intent: Intent, lot: Lot | None = None) -> None:
         """Make `intent` (and a new `lot`) durable, then send its legs; returns when each was answered, refused or is
@@ -142,11 +141,11 @@ class Executor:
         lot = self.blotter.lots[lot_id]
         unmet = [venue for venue in (lot.buy_venue, lot.sell_venue) if venue not in self.market.instruments]
         if unmet:
-            return Stuck(lot_id, self._imbalance(lot), f"{unmet[0]} has not been met yet")
+            return Stuck(lot_id, self.sight.imbalance(lot), f"{unmet[0]} has not been met yet")
         legs = begin_legs(self.clock.mono_s(), deadline_s, self.rules.hedge_attempts)
         last_id = ""
         while True:
-            legs, action = step(legs, self._look(lot, legs, last_id))
+            legs, action = step(legs, self.sight.look(lot, legs, last_id))
             match action:
                 case Wait(until_mono_s=until):
                     with trio.move_on_after(max(until - self.clock.mono_s(), 0.0)):
@@ -159,30 +158,13 @@ class Executor:
                         await self.execute(self._intent(lot, order))
                 case GiveUp(reason=reason):
                     self._trace_step(lot, legs, last_id)
-                    return Stuck(lot_id, self._imbalance(lot), reason)
+                    return Stuck(lot_id, self.sight.imbalance(lot), reason)
                 case Done(settled=settled):
                     if settled:
                         await self._give_next_state(lot)
                     return None
                 case _:
                     assert_never(action)
-
-    def _look(self, lot: Lot, legs: Legs, last_id: str) -> Seen:
-        orders = self.blotter.lot_orders(lot.id)
-        last = self.blotter.orders.get(last_id)
-        return Seen(
-            self.clock.mono_s(), any(order.uncertain for order in orders), all(order.settled for order in orders),
-            tuple(self._ready(way, legs) for way in self._ways(lot)), "" if last is None else last.reason,
-        )
-
-    def needs_concluding(self, lot: Lot) -> bool:
-        """Half done; or OPEN, and a fill that came late has made its legs unequal by more than dust."""
-        if lot.state is not LotState.OPEN:
-            return True
-        steps = [each.lot_step for each in self.market.instruments.values()]
-        if len(steps) < len(self.gateways) or abs(self._imbalance(lot)) < max(steps):
-            return False
-        return next(self._ways(lot), None) is not None
 
     async def take_back_orphan(self) -> Stuck | None:
         """Exposure that belongs to no lot (a fill came after its lot was closed) gets a lot that takes it back.
@@ -278,42 +260,6 @@ class Executor:
         )
 
     # --- unequal legs
-
-    def _lot_base(self, lot: Lot) -> Mapping[VenueId, Decimal]:
-        """What is this lot's to trade; an orphan's is all that no other lot holds."""
-        if lot.exit_reason != ORPHAN:
-            return self.blotter.lot_base(lot.id)
-        base = {venue: self.blotter.position(venue) for venue in self.blotter.accounts}
-        for other in self.blotter.lots:
-            for venue, held in self.blotter.lot_base(other).items() if other != lot.id else ():
-                base[venue] -= held
-        return base
-
-    def _imbalance(self, lot: Lot) -> Decimal:
-        return sum(self._lot_base(lot).values(), ZERO)
-
-    def _ways(self, lot: Lot) -> Iterator[Way]:
-        base = self._lot_base(lot)
-        marks = {venue: self.market.mark(venue) for venue in self.market.instruments}
-        return ways_to_reduce(
-            Unequal(
-                lot, base, sum(base.values(), ZERO), self.market.instruments, marks, self.free_balances(),
-                self.reduces_at_venue,
-            )
-        )
-
-    def _ready(self, way: Way, legs: Legs) -> Way:
-        """With its price, bounded (each attempt may pay more, up to the bound), or with what stands in its way."""
-        if not legs.open(way):
-            return way
-        before = self.blotter.exposure()
-        change = ExposureChange(before, before + way.side.sign * way.qty)
-        refusal = gate_refusal(self.gate_state(), way.purpose, change)
-        if refusal is not None:
-            return evolve(way, refusal=refusal)
-        attempt = legs.tried(way.venue) + 1
-        slippage_bps = min(self.rules.max_slippage_bps * (1 + 2 * attempt), self.rules.hedge_slippage_bps_max)
-        return evolve(way, limit_price=self.market.walk_limit(way.venue, way.side, way.qty, slippage_bps))
 
     def _order(self, way: Way) -> OrderRequest:
         return OrderRequest(

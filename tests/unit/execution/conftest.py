@@ -31,9 +31,10 @@ from propbot.domain.orders import (
 from propbot.domain.pnl import PositionAccount
 from propbot.execution.blotter import Blotter
 from propbot.execution.bookkeeper import Bookkeeper
-from propbot.execution.executor import ExecutionRules, Executor
+from propbot.execution.executor import Executor
 from propbot.execution.reconcile import Reconciler, ReconResult
 from propbot.execution.resolver import Resolver
+from propbot.execution.sight import ExecutionRules
 from propbot.kit.clock import VirtualClock
 from propbot.kit.crash import CrashPoints
 from propbot.kit.disk import open_sqlite

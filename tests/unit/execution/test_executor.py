@@ -571,7 +571,8 @@ async def test_spot_sells_no_more_than_it_has_free_and_the_rest_is_closed_on_the
     rig: Rig, answer: Any, autojump_clock: Any
 ) -> None:
     rig.start()
-    rig.executor.free_balances = lambda: {(BINANCE_SPOT, "BTC"): Decimal("0.006"), (BINANCE_SPOT, "USDT"): Decimal(0)}
+    free = {(BINANCE_SPOT, "BTC"): Decimal("0.006"), (BINANCE_SPOT, "USDT"): Decimal(0)}
+    rig.executor.sight.free_balances = lambda: free
     rig.spot.script = [answer(), answer(filled=Decimal(0))]
     lot = await rig.open_lot()
     held = Decimal("0.01")
@@ -589,7 +590,7 @@ async def test_spot_sells_no_more_than_it_has_free_and_the_rest_is_closed_on_the
 
 async def test_an_account_with_nothing_free_is_named(rig: Rig, answer: Any, autojump_clock: Any) -> None:
     rig.start()
-    rig.executor.free_balances = lambda: {(BINANCE_SPOT, "BTC"): Decimal(0)}
+    rig.executor.sight.free_balances = lambda: {(BINANCE_SPOT, "BTC"): Decimal(0)}
     refusal = answer(error=REFUSED, reaches=False)
     rig.um.script = [refusal] * 5
     intent, lot = rig.opening()

@@ -19,6 +19,7 @@
           ├─ state                               mode and basis to disk
           ├─ status, disk                        components and what is measured for them; room in the data directory
           ├─ approvals, operators                proposals expire; OPERATORS_FILE is read again
+          ├─ head                                the journal's head into the log, hourly
           ├─ market                              a recording that is traded on ends: HOLD
           ├─ api                                 hypercorn; its death is an incident and a HOLD
           └─ signals                             SIGTERM, SIGINT: HOLD, wind down, stop
@@ -42,6 +43,7 @@ from propbot.control.keeper import StateKeeper, open_state_keeper
 from propbot.control.modes import choose_start
 from propbot.control.parameters import Chosen, apply_parameters, choose_parameters
 from propbot.control.people_watch import PeopleWatch
+from propbot.control.state_file import FILE_NAME
 from propbot.domain.errors import AccessRefused, LedgerError, VenueError
 from propbot.domain.instruments import Kind, VenueId
 from propbot.domain.mode import Mode, Profile
@@ -65,6 +67,10 @@ from propbot.status.incidents import KEPT_MAX
 START_DEADLINE_S = 30.0
 """A start that has not reached "ledger equals venue" by then is a HOLD that says what is missing."""
 SHUTDOWN_WINDDOWN_S = 3.0
+LEDGER_PATIENCE_S = 0.5
+STATE_GENERATION = "state_generation"
+"""What the ledger remembers of the state file, so that an older copy of it is known for one."""
+HEAD_TOLD_EVERY_S = 3600.0
 FUNDING_EVERY_S = 60.0
 FUNDING_RETRY_S = 1.0
 """While it is unknown nothing is opened; also how long after a settlement the next one is asked for."""
@@ -158,6 +164,7 @@ async def _open_service(config: ServiceConfig, seams: Seams) -> AsyncIterator[Se
         seams.trace("mode", mode=str(start.mode), source="startup", reason="")
         _take_up_state(service, keeper, chosen)
         await _load_ledger(service)
+        await _compare_state(service)
         if keeper.problem is not None:
             service.trip(keeper.problem, "guard:state")
         for line in remember_pauses(gateways, service.counters):  # before the first byte to any venue
@@ -176,6 +183,22 @@ def _take_up_state(service: Service, keeper: StateKeeper, chosen: Chosen) -> Non
         service.counters.load(stored.counters)
         if stored.basis is not None:
             service.basis.take_up(stored.basis, service.seams.clock.wall_ns())
+
+
+async def _compare_state(service: Service) -> None:
+    """State file and ledger belong together: where one is an older copy than the other, or is gone, nobody should
+    trade before somebody has looked."""
+    ledger, stored = service.ledger, service.keeper.stored
+    told = await ledger.meta_get(STATE_GENERATION)
+    problem = None
+    if stored is None and service.keeper.problem is None and told is not None:
+        problem = f"{FILE_NAME} is gone, though this ledger has been in use with one"
+    elif stored is not None and told is not None and stored.generation < int(told):
+        problem = f"{FILE_NAME} is an older copy than the ledger: generation {stored.generation}, not {told} or later"
+    elif stored is not None and stored.head is not None and not await ledger.has_event(stored.head):
+        problem = f"ledger.db is an older copy than {FILE_NAME}, or was cut: its journal has no row {stored.head.id}"
+    if problem is not None:
+        service.trip(f"{problem}; check mode, flags, parameters and positions, and resume", "guard:state")
 
 
 async def _load_ledger(service: Service) -> None:
@@ -214,6 +237,7 @@ def _start_tasks(root: trio.Nursery, service: Service) -> None:
         "disk": service.disk.run,
         "watchdog": service.watchdog.run,
         "loop_lag": partial(service.lag.run, service.on_lag_sample),
+        "head": partial(_run_head, service),
     }
     if service.config.settings.start.two_man_rule:
         engine["approvals"] = partial(service.approvals.run, service.report_approvals)
@@ -478,15 +502,18 @@ async def _run_drain(service: Service) -> None:
 
 async def _run_state(service: Service) -> None:
     """Mode and parameters at once, the rest every second. A disk that fails is a HOLD, said once until it is over."""
-    keeper, told = service.keeper, ""
+    keeper, told, mode = service.keeper, "", None
     while True:
         view, parameters = service.modes.view, service.parameters
         try:
             await keeper.save(
                 view, service.basis.state(service.seams.clock.wall_ns()),
-                counters=service.counters.all(), parameters=parameters,
+                counters=service.counters.all(), parameters=parameters, head=service.ledger.head,
             )
             told = ""
+            if view.mode is not mode:
+                mode = view.mode
+                await _remember_generation(service)
         except OSError:
             if keeper.failed is not None and told != keeper.failed:
                 told = keeper.failed
@@ -494,6 +521,23 @@ async def _run_state(service: Service) -> None:
         if service.modes.view is view and service.parameters is parameters:  # no checkpoint from here to the wait
             with trio.move_on_after(1.0):
                 await service.modes.level.wait_change()
+
+
+async def _remember_generation(service: Service) -> None:
+    with trio.move_on_after(LEDGER_PATIENCE_S):
+        try:
+            await service.ledger.meta_put(STATE_GENERATION, str(service.keeper.generation))
+        except LedgerError:
+            pass  # its guard knows; the next start just knows an older generation
+
+
+async def _run_head(service: Service) -> None:
+    """The journal's head into the log, where no edit of the data directory reaches it."""
+    while True:
+        head = service.ledger.head
+        if head is not None:
+            service.journal.say("INFO", "audit", f"journal head {head.id} {head.hash}", source="ledger")
+        await trio.sleep(HEAD_TOLD_EVERY_S)
 
 
 async def _run_status(service: Service) -> None:

@@ -22,6 +22,7 @@ from propbot import __version__
 from propbot.app import run_service
 from propbot.check import run_check
 from propbot.compose import Composed, compose, make_source, paper_fees
+from propbot.disk_commands import audit
 from propbot.domain.errors import DataDirectoryBusy, PropBotError, SettingsError
 from propbot.kit.crash import CRASH_POINTS
 from propbot.kit.disk import check_directory, hold_directory
@@ -191,6 +192,9 @@ def crash_points() -> None:
     """List the names that PROPBOT_CRASH_AT takes (for tests; refused in live)."""
     for name, meaning in CRASH_POINTS.items():
         click.echo(f"{name:24} {meaning}")
+
+
+main.add_command(audit)
 
 
 def _settings_or_exit(environ: Mapping[str, str] | None = None) -> Settings:

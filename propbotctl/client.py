@@ -26,11 +26,12 @@ def call(
     ca_file: str | None,
     params: Mapping[str, Any] | None = None,
     body: Json | None = None,
+    timeout_s: float = TIMEOUT_S,
 ) -> tuple[int, Json]:
     """Status (2xx) and body; Failure for everything else."""
     headers = {} if token is None else {b"Authorization": b"Bearer " + token.encode()}
     try:
-        with httpx.Client(verify=_tls(ca_file), timeout=TIMEOUT_S, trust_env=_may_use_proxy(base_url)) as client:
+        with httpx.Client(verify=_tls(ca_file), timeout=timeout_s, trust_env=_may_use_proxy(base_url)) as client:
             answer = client.request(method, base_url.rstrip("/") + path, params=params, json=body, headers=headers)
     except httpx.InvalidURL as error:
         raise Misused(f"--base-url {base_url}: {error}") from None

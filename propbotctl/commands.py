@@ -15,6 +15,7 @@ from propbotctl.options import Target, target_options
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 _WORDS: Mapping[str, bool] = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
 _FLAGS = ("safe_mode", "dry_run_only")
+VERIFY_S_MAX = 60.0
 _TEXTS = ("mode", "reason", "loop_pair")
 
 
@@ -219,6 +220,22 @@ def _print_page(
     _print(target, answer, lambda page: print_items(page["items"]))
     if answer["next_cursor"] is not None and not target.json:
         click.echo(f"older ones: --cursor {answer['next_cursor']}", err=True)
+
+
+@propbotctl.group()
+@target_options
+def audit(target: Target) -> None:
+    """The journal of everything that changed."""
+
+
+@audit.command("verify")
+@target_options
+def audit_verify(target: Target) -> None:
+    """Is the journal the one that was written? Exit 1 with the first bad row if not."""
+    _, answer = target.call("GET", "/api/ui/audit/verify", timeout_s=VERIFY_S_MAX)
+    _print(target, answer, show.show_journal_check)
+    if not answer["ok"]:
+        raise SystemExit(1)
 
 
 def _print(target: Target, answer: dict[str, Any], plain: Callable[[dict[str, Any]], None]) -> None:

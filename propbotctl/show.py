@@ -218,3 +218,11 @@ def _asked(change: Mapping[str, Any]) -> str:
 def _decided(approval: Row) -> str:
     by = f"by {approval['decided_by']}" if approval["state"] in ("APPROVED", "REJECTED") else ""
     return ": ".join(part for part in (by, approval["reason"]) if part)
+
+
+def show_journal_check(answer: Mapping[str, Any]) -> None:
+    if answer["ok"]:
+        line(f"ok: {answer['rows']} rows, head {answer['head'] or 'none'}")
+    else:
+        line(f"first bad row: {answer['first_bad']}: {answer.get('reason') or 'it breaks the chain'}")
+        line(f"{answer['rows']} rows before it are as they were written")

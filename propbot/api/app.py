@@ -7,6 +7,7 @@ from quart import Response, g
 from quart_trio import QuartTrio
 
 from propbot.api.approvals import APPROVER_ENDPOINTS, approval_routes
+from propbot.api.audit import audit_routes
 from propbot.api.auth import Auth, install_auth
 from propbot.api.baseline import baseline_routes
 from propbot.api.control import control_routes
@@ -31,7 +32,9 @@ def make_api(desk: Desk, *, auth: Auth) -> QuartTrio:
         app, auth, open_endpoints={"looks.healthz", *OPEN_ENDPOINTS}, needs=APPROVER_ENDPOINTS,
         on_refused=desk.note_refused,
     )
-    for make in (look_routes, list_routes, control_routes, incident_routes, approval_routes, baseline_routes):
+    for make in (
+        look_routes, list_routes, audit_routes, control_routes, incident_routes, approval_routes, baseline_routes,
+    ):
         app.register_blueprint(make(desk))
     install_docs(app, desk.version, with_token=not auth.off)
     app.after_request(_harden)

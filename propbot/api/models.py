@@ -391,6 +391,14 @@ class BaselineAnswer(Output):
     new: str
 
 
+class JournalChecked(Output):
+    ok: bool
+    rows: int
+    head: str | None
+    first_bad: int | None
+    reason: str | None = None
+
+
 class Healthy(Output):
     status: Literal["ok"]
 

@@ -17,7 +17,7 @@ from propbot.control.parameters import PARAMETERS
 from propbot.control.two_man import change_of, needs_second_person, patch_of
 from propbot.domain.approvals import Approval, Seconded
 from propbot.domain.errors import LedgerError
-from propbot.domain.events import EventRow
+from propbot.domain.events import EventRow, JournalCheck
 from propbot.domain.instruments import VenueId
 from propbot.domain.lots import FillRow, Lot, OrderRow
 from propbot.domain.mode import HoldRecord, Mode, Profile
@@ -297,6 +297,9 @@ class ServiceDesk:
         rows, next_cursor = await self.service.ledger.approvals_page(limit, cursor)
         return [self.service.approvals.as_known(row) for row in rows], next_cursor
 
+    async def verify_journal(self) -> JournalCheck:
+        return await self.service.ledger.verify_journal()
+
     # --- whether it lives
 
     def alive(self) -> bool:
@@ -404,6 +407,8 @@ class ServiceDesk:
             if changes:
                 raise LedgerError(late)
             warnings.append(late)  # a HOLD that was entered before: it holds whatever the disk does
+        elif not await self._is_journalled():
+            warnings.append("in force and kept, but not yet in the journal: the ledger does not answer")
         return Done(changes, warnings)
 
     async def accept_baseline(self, venue: VenueId, asset: str, reason: str, operator: str) -> BaselineOutcome:
@@ -495,6 +500,11 @@ class ServiceDesk:
         service = self.service
         with trio.move_on_after(DURABLE_WAIT_S) as scope:
             await self.keeper.wait_saved(lambda: service.modes.view, lambda: service.parameters)
+        return not scope.cancelled_caught
+
+    async def _is_journalled(self) -> bool:
+        with trio.move_on_after(DURABLE_WAIT_S / 2) as scope:
+            await self.service.journal.wait_written()
         return not scope.cancelled_caught
 
     def _warnings(self) -> list[str]:

@@ -16,6 +16,7 @@ from attrs import define, field, frozen
 
 from propbot.domain.errors import LedgerError
 from propbot.domain.events import Detail, EventRow
+from propbot.kit.level import Level
 
 QUEUE_MAX = 10_000
 
@@ -50,14 +51,9 @@ class Journal:
     _queue: deque[Entry] = field(factory=deque)
     _grew: trio.Event = field(factory=trio.Event)
     _dropped: int = 0
-
-    _writing: bool = False
-    _rested: trio.Event = field(factory=trio.Event)
-
-    async def wait_written(self) -> None:
-        """Until every entry is in the ledger; the caller sets the deadline."""
-        while self._queue or self._writing:
-            await self._rested.wait()
+    _said: int = 0
+    _settled: Level[int] = field(factory=lambda: Level(0))
+    """How many of what was said are written, or given up."""
 
     def say(
         self,
@@ -78,22 +74,26 @@ class Journal:
         if len(self._queue) >= QUEUE_MAX:
             self._queue.popleft()
             self._dropped += 1
+            self._settled.value += 1
+        self._said += 1
         self._queue.append(Entry(level, kind, message, venue, symbol, source, details))
         self._grew.set()
+
+    async def wait_written(self) -> None:
+        """Until everything that was said so far is in the ledger; the caller sets the deadline."""
+        said = self._said
+        await self._settled.wait(lambda settled: settled >= said)
 
     async def run(self, ledger: EventLedger, retry_s: float = 0.5) -> None:
         """Until cancelled: write the entries in order; one that can't be written is tried again."""
         while True:
             while self._queue:
-                self._writing = True
                 # out of the queue first: an entry that is being written is not among those that may be dropped
                 await self._write_at_last(ledger, self._queue.popleft(), retry_s)
+                self._settled.value += 1
                 if self._dropped:
                     dropped, self._dropped = self._dropped, 0
                     self.say("WARN", "journal", f"{dropped} entries were lost while the ledger did not answer")
-            self._writing = False
-            self._rested.set()
-            self._rested = trio.Event()
             self._grew = trio.Event()
             await self._grew.wait()
 

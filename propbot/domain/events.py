@@ -17,6 +17,10 @@ Detail = str | int | bool | None
 
 GENESIS_HASH = "0" * 64
 
+# made once: `json.dumps` makes a new one for each call that is not plain, and this stands on the way to an order
+_encode = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+_encode_sorted = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
 
 @frozen
 class EventRow:
@@ -43,9 +47,23 @@ class Head:
     hash: str
 
 
+@frozen
+class JournalCheck:
+    """What a walk over the whole journal found."""
+
+    ok: bool
+    rows: int
+    """That are as they were written, from the first on."""
+    head: str | None
+    """The hash of the last of them; None without any."""
+    first_bad: int | None
+    reason: str
+    """What is wrong with the first bad row; empty while all is well."""
+
+
 def canonical_details(details: Mapping[str, Detail]) -> str:
     """One spelling for one content: sorted keys, no spaces, no NaN."""
-    return json.dumps(dict(details), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return _encode_sorted(dict(details))
 
 
 def event_hash(event: EventRow) -> str:
@@ -56,7 +74,7 @@ def event_hash(event: EventRow) -> str:
 
 def row_hash(prev_hash: str, columns: Sequence[str | int], details: str) -> str:
     """The same from the columns `id` to `source` as they are stored, and the details as stored text."""
-    text = json.dumps([*columns, details], separators=(",", ":"), ensure_ascii=False)
+    text = _encode([*columns, details])
     return hashlib.sha256(f"{prev_hash}\n{text}".encode()).hexdigest()
 
 

@@ -17,7 +17,9 @@ import outcome
 from attrs import define, frozen
 
 from propbot.domain.errors import LedgerError
+from propbot.domain.events import Head
 from propbot.kit.threads import Job
+from propbot.ledger.chain import read_head
 
 T = TypeVar("T")
 
@@ -27,6 +29,8 @@ class Connected:
     """The one connection, between opening and closing."""
 
     connection: sqlite3.Connection | None = None
+    head: Head | None = None
+    """The journal's last row that is durable. Set in the worker's thread, as a whole."""
 
     def need(self) -> sqlite3.Connection:
         if self.connection is None:
@@ -57,7 +61,7 @@ def run_group(connected: Connected, jobs: Sequence[Job]) -> None:
     if connection is None or not any(isinstance(job.call, Write) for job in grouped):
         _run_apart(grouped)
     else:
-        _run_transaction(connection, grouped)
+        _run_transaction(connected, connection, grouped)
     _run_apart([job for job in jobs if not isinstance(job.call, Read)])
 
 
@@ -66,7 +70,7 @@ def _run_apart(jobs: Sequence[Job]) -> None:
         job.result = _own(outcome.capture(job.call))
 
 
-def _run_transaction(connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
+def _run_transaction(connected: Connected, connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
     begun = outcome.capture(_begin, connection)
     if isinstance(begun, outcome.Error):
         _fail([job for job in jobs if isinstance(job.call, Write)], begun.error)
@@ -83,6 +87,10 @@ def _run_transaction(connection: sqlite3.Connection, jobs: Sequence[Job]) -> Non
     if isinstance(committed, outcome.Error):
         outcome.capture(connection.rollback)
         _fail(jobs, committed.error)
+        return
+    seen = outcome.capture(read_head, connection)  # what can't be read now stays as it was: an older row, as durable
+    if isinstance(seen, outcome.Value):
+        connected.head = seen.value
 
 
 def _begin(connection: sqlite3.Connection) -> None:

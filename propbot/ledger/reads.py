@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from attrs import frozen
 
 from propbot.domain.approvals import Approval
-from propbot.domain.events import EventRow
+from propbot.domain.events import EventRow, Head
 from propbot.domain.instruments import VenueId
 from propbot.domain.lots import FillRow, Lot, OrderRow
 from propbot.domain.money import parse_amount
@@ -164,6 +164,11 @@ def baselines(connection: sqlite3.Connection) -> dict[tuple[VenueId, str], Decim
 def meta_get(connection: sqlite3.Connection, key: str) -> str | None:
     row = connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
     return None if row is None else str(row["value"])
+
+
+def has_event(connection: sqlite3.Connection, head: Head) -> bool:
+    row = connection.execute("SELECT hash FROM events WHERE id = ?", (head.id,)).fetchone()
+    return row is not None and row["hash"] == head.hash
 
 
 def orders_page(connection: sqlite3.Connection, limit: int, cursor: str | None) -> Page[OrderRow]:

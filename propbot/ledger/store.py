@@ -19,7 +19,7 @@ from attrs import define, field
 from propbot.domain.approvals import Approval, ApprovalState
 from propbot.domain.clock import Clock
 from propbot.domain.errors import LedgerError
-from propbot.domain.events import Detail, EventRow
+from propbot.domain.events import Detail, EventRow, Head, JournalCheck
 from propbot.domain.instruments import VenueId
 from propbot.domain.lots import FillRow, Intent, Lot, OrderRow
 from propbot.domain.orders import Fill, Funding, OrderState
@@ -27,13 +27,17 @@ from propbot.domain.status import Incident
 from propbot.kit.crash import CrashPoints
 from propbot.kit.disk import OpenSqlite
 from propbot.kit.threads import OpenWorker, Worker
-from propbot.ledger import reads, writes
+from propbot.ledger import chain, reads, writes
+from propbot.ledger.audit import Walk
 from propbot.ledger.group import Connected, Read, Write, run_group
 from propbot.ledger.reads import EventFilter, Page
 from propbot.ledger.schema import Sync, open_checked
 from propbot.ledger.writes import Booked, OrderNews
 
 T = TypeVar("T")
+
+VERIFY_PAUSE_S = 0.005
+"""As long as a slice: the walk takes half of the worker at most."""
 
 
 @define
@@ -78,12 +82,18 @@ class Ledger:
         self._clock = clock
         self._crash = crash
         self._closed = False
+        self._verifying = trio.Lock()
         self.health = Health()
 
     @property
     def backlog(self) -> int:
         """Calls handed in and not yet answered, those too that nobody waits for any more."""
         return self._worker.backlog
+
+    @property
+    def head(self) -> Head | None:
+        """The journal's last row that is known to be durable; memory only."""
+        return self._connected.head
 
     @property
     def waiting_s(self) -> float:
@@ -131,7 +141,8 @@ class Ledger:
         return await self._write(lambda connection: writes.book_simulated(connection, intent, fills, lot, now_ns))
 
     async def save_lot(self, lot: Lot) -> None:
-        await self._write(lambda connection: writes.save_lot(connection, lot))
+        now_ns = self._clock.wall_ns()
+        await self._write(lambda connection: writes.save_lot(connection, lot, now_ns))
 
     async def book_funding(self, funding: Funding) -> bool:
         """Whether it was new."""
@@ -153,7 +164,21 @@ class Ledger:
     ) -> EventRow:
         now_ns = self._clock.wall_ns()
         event = EventRow(0, now_ns, level, kind, message, venue, symbol, source, dict(details or {}))
-        return await self._write(lambda connection: writes.append_event(connection, event))
+        return await self._write(lambda connection: chain.append_event(connection, event))
+
+    async def has_event(self, head: Head) -> bool:
+        """Whether the journal has this very row."""
+        return await self._read(lambda connection: reads.has_event(connection, head))
+
+    async def verify_journal(self, pause_s: float = VERIFY_PAUSE_S) -> JournalCheck:
+        """Walk the whole chain and hold it against the newest row that was committed here; in slices of milliseconds,
+        between which writes go on. One walk at a time. May be cancelled."""
+        async with self._verifying:
+            walk = Walk(self.head)
+            while not walk.done:
+                await self._read(walk.take_slice)
+                await trio.sleep(pause_s)
+            return walk.verdict()
 
     async def save_incident(self, incident: Incident) -> None:
         """The incident and its new steps, with their journal rows."""
@@ -325,7 +350,13 @@ async def open_ledger(
     connected = Connected()
 
     def open_connected() -> None:
-        connected.connection = open_checked(path, open_connection, synchronous)
+        connection = open_checked(path, open_connection, synchronous)
+        try:
+            connected.head = chain.read_head(connection)
+        except sqlite3.Error as error:
+            connection.close()
+            raise LedgerError(f"the ledger {path} cannot be used: {error}") from error
+        connected.connection = connection
 
     def close_connected() -> None:
         connection, connected.connection = connected.connection, None

@@ -1,7 +1,8 @@
 """What changes the ledger: synchronous, on the connection, each call one whole change inside the group's transaction.
 
 An order's row may move, but only forward (`transitions`); fills, events and funding are only ever added. Each
-function takes the wall clock's time from its caller: none of them has a clock.
+function takes the wall clock's time from its caller: none of them has a clock. Each change leaves its row in the
+journal (`chain`) in the same transaction.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ from functools import cache
 
 from attrs import evolve, frozen
 
-from propbot.domain.approvals import Approval, ApprovalState
+from propbot.domain.approvals import Approval
 from propbot.domain.errors import LedgerError, TransitionRefused
-from propbot.domain.events import GENESIS_HASH, Detail, EventRow, event_hash
+from propbot.domain.events import Detail, EventRow
 from propbot.domain.lots import FillRow, Intent, Lot, OrderRow
 from propbot.domain.money import amount_text
 from propbot.domain.orders import Fill, Funding, OrderState
-from propbot.domain.status import Incident, IncidentStep
-from propbot.ledger import reads, rows
+from propbot.domain.status import Incident
+from propbot.ledger import chain, reads, rows
 from propbot.ledger.transitions import Step, judge_transition
 
 _UNFILLED = frozenset({OrderState.CANCELED, OrderState.REJECTED, OrderState.NEVER_SENT})
@@ -67,10 +68,16 @@ def commit_intent(connection: sqlite3.Connection, intent: Intent, lot: Lot | Non
     for leg in intent.legs:
         insert(connection, "orders", rows.order_row(leg, intent))
     if lot is not None:
-        save_lot(connection, lot)
+        _put_lot(connection, lot)
+    chain.note_intent(connection, intent, lot)
 
 
-def save_lot(connection: sqlite3.Connection, lot: Lot) -> None:
+def save_lot(connection: sqlite3.Connection, lot: Lot, now_ns: int) -> None:
+    _put_lot(connection, lot)
+    chain.note_lot(connection, lot, now_ns)
+
+
+def _put_lot(connection: sqlite3.Connection, lot: Lot) -> None:
     row = rows.lot_row(lot)
     if insert(connection, "lots", row, or_ignore=True):
         return
@@ -87,6 +94,8 @@ def record_order(connection: sqlite3.Connection, news: OrderNews, now_ns: int) -
     after = _after_news(before, news, step)
     if step is Step.CORRECT:
         _journal_correction(connection, before, after, now_ns)
+    elif after != before:
+        chain.note_order(connection, before, after, now_ns)
     if after != before:
         _update_order(connection, evolve(after, updated_ns=now_ns))
     if after.order_id != before.order_id:
@@ -136,14 +145,15 @@ def _journal_correction(connection: sqlite3.Connection, before: OrderRow, after:
         "filled_qty_to": amount_text(after.filled_qty),
         "reason": after.reason,
     }
-    append_event(connection, _order_event(after, now_ns, "WARN", "order_correction", "order state corrected", details))
+    _note_of(connection, after, now_ns, "WARN", "order_correction", "order state corrected", details)
 
 
-def _order_event(
-    order: OrderRow, now_ns: int, level: str, kind: str, message: str, details: Mapping[str, Detail]
-) -> EventRow:
-    request = order.request
-    return EventRow(0, now_ns, level, kind, message, request.venue, request.symbol, "ledger", details)
+def _note_of(
+    connection: sqlite3.Connection, order: OrderRow, now_ns: int, level: str, kind: str, message: str,
+    details: Mapping[str, Detail],
+) -> None:
+    venue, symbol = order.request.venue, order.request.symbol
+    chain.note(connection, now_ns, kind, message, details, level=level, venue=venue, symbol=symbol)
 
 
 def _adopt_fills(connection: sqlite3.Connection, order: OrderRow, now_ns: int) -> list[FillRow]:
@@ -172,6 +182,7 @@ def book_fills(connection: sqlite3.Connection, fills: Sequence[Fill], now_ns: in
             unplaced.append(fill)
         elif insert(connection, "foreign_fills", {**rows.fill_columns(fill, now_ns), "adopted": 0}, or_ignore=True):
             foreign.append(fill)
+            chain.note_fill(connection, fill, None, now_ns)
     return Booked(tuple(new), tuple(foreign), tuple(unplaced))
 
 
@@ -225,6 +236,7 @@ def _book_ours(connection: sqlite3.Connection, fill: Fill, order: OrderRow, now_
     )
     after = evolve(order, order_id=fill.order_id, filled_qty=max(order.filled_qty, booked_qty), updated_ns=now_ns)
     _update_order(connection, after)
+    chain.note_fill(connection, named, row, now_ns)
     if order.state in _UNFILLED:
         _journal_late_fill(connection, after, named, now_ns)
     return [row] if order.order_id else [row, *_adopt_fills(connection, after, now_ns)]
@@ -237,8 +249,7 @@ def _journal_late_fill(connection: sqlite3.Connection, order: OrderRow, fill: Fi
         "trade_id": fill.trade_id,
         "qty": amount_text(fill.qty),
     }
-    event = _order_event(order, now_ns, "ERROR", "late_fill", "a fill of an order that ended without one", details)
-    append_event(connection, event)
+    _note_of(connection, order, now_ns, "ERROR", "late_fill", "a fill of an order that ended without one", details)
 
 
 def _need_order(connection: sqlite3.Connection, client_order_id: str) -> OrderRow:
@@ -247,24 +258,19 @@ def _need_order(connection: sqlite3.Connection, client_order_id: str) -> OrderRo
     return order
 
 
-def append_event(connection: sqlite3.Connection, event: EventRow) -> EventRow:
-    """`event` as it stands in the journal: with the next id, chained to the row before."""
-    last = connection.execute("SELECT id, hash FROM events ORDER BY id DESC LIMIT 1").fetchone()
-    last_id, prev_hash = (0, GENESIS_HASH) if last is None else (last["id"], last["hash"])
-    chained = evolve(event, id=last_id + 1, prev_hash=prev_hash)
-    sealed = evolve(chained, hash=event_hash(chained))
-    insert(connection, "events", rows.event_row(sealed))
-    return sealed
-
-
 def book_funding(connection: sqlite3.Connection, funding: Funding, now_ns: int) -> bool:
-    return insert(connection, "funding", rows.funding_row(funding, now_ns), or_ignore=True)
+    new = insert(connection, "funding", rows.funding_row(funding, now_ns), or_ignore=True)
+    if new:
+        chain.note_funding(connection, funding, now_ns)
+    return new
 
 
 def record_baselines(connection: sqlite3.Connection, baselines: Mapping[tuple[str, str], Decimal], now_ns: int) -> None:
     for (venue, asset), qty in baselines.items():
-        row = {"venue": venue, "asset": asset, "qty": amount_text(qty), "recorded_ns": now_ns}
-        insert(connection, "baselines", row, or_ignore=True)
+        text = amount_text(qty)
+        row = {"venue": venue, "asset": asset, "qty": text, "recorded_ns": now_ns}
+        if insert(connection, "baselines", row, or_ignore=True):
+            chain.note_baseline(connection, venue, asset, text, now_ns)
 
 
 def move_baseline(
@@ -282,7 +288,7 @@ def move_baseline(
     )
     details: dict[str, Detail] = {**event.details, "asset": asset, "old": row["qty"], "new": amount_text(qty)}
     message = f"baseline of {venue} {asset}: {row['qty']} -> {amount_text(qty)}: {event.message}"
-    return append_event(connection, evolve(event, message=message, details=details))
+    return chain.append_event(connection, evolve(event, message=message, details=details))
 
 
 def meta_put(connection: sqlite3.Connection, key: str, value: str) -> None:
@@ -313,22 +319,12 @@ def save_incident(connection: sqlite3.Connection, incident: Incident) -> None:
             continue
         insert(connection, "incident_steps", rows.step_row(incident.id, step))
         if step.step in ("opened", "acknowledged", "resolved"):
-            _journal_incident(connection, incident, step)
-
-
-def _journal_incident(connection: sqlite3.Connection, incident: Incident, step: IncidentStep) -> None:
-    level = "INFO" if step.step == "resolved" else "WARN"
-    details: dict[str, Detail] = {"incident": incident.id, "severity": incident.severity, "step": step.step}
-    message = f"incident {incident.id} {step.step}: {step.text}"
-    append_event(
-        connection,
-        EventRow(0, step.ts_ns, level, "incident", message, source=incident.component_id, details=details),
-    )
+            chain.note_incident(connection, incident, step)
 
 
 def propose(connection: sqlite3.Connection, approval: Approval) -> None:
     insert(connection, "approvals", rows.approval_row(approval))
-    _journal_approval(connection, approval, approval.proposed_ns)
+    chain.note_approval(connection, approval, approval.proposed_ns)
 
 
 def decide(connection: sqlite3.Connection, decided: Approval) -> bool:
@@ -344,21 +340,13 @@ def decide(connection: sqlite3.Connection, decided: Approval) -> bool:
     if found.rowcount != 1:
         return False
     assert decided.decided_ns is not None
-    _journal_approval(connection, decided, decided.decided_ns)
+    chain.note_approval(connection, decided, decided.decided_ns)
     return True
 
 
 def mark_applied(connection: sqlite3.Connection, id: str, now_ns: int) -> None:
-    connection.execute("UPDATE approvals SET applied_ns = ? WHERE id = ? AND state = 'APPROVED'", (now_ns, id))
-
-
-def _journal_approval(connection: sqlite3.Connection, approval: Approval, now_ns: int) -> None:
-    details: dict[str, Detail] = {
-        "id": approval.id, "state": str(approval.state), "change": approval.change, "digest": approval.digest,
-        "proposer": approval.proposer, "decided_by": approval.decided_by,
-    }
-    level = "INFO" if approval.state in (ApprovalState.PENDING, ApprovalState.APPROVED) else "WARN"
-    source = f"operator:{approval.decided_by or approval.proposer}"
-    append_event(
-        connection, EventRow(0, now_ns, level, "approval", approval.line(), source=source, details=details)
+    applied = connection.execute(
+        "UPDATE approvals SET applied_ns = ? WHERE id = ? AND state = 'APPROVED'", (now_ns, id)
     )
+    if applied.rowcount == 1:
+        chain.note(connection, now_ns, "approval", f"approval {id} took effect", {"id": id, "state": "APPLIED"})

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from attrs import Factory, frozen
 
 from propbot.domain.approvals import Approval
-from propbot.domain.events import EventRow
+from propbot.domain.events import EventRow, JournalCheck
 from propbot.domain.instruments import VenueId
 from propbot.domain.lots import FillRow, Lot, OrderRow
 from propbot.domain.mode import HoldRecord, Mode, Profile
@@ -178,6 +178,9 @@ class Desk(Protocol):
 
     async def incidents_page(self, limit: int, cursor: str | None) -> tuple[Sequence[Incident], str | None]: ...
     async def approvals(self, limit: int, cursor: str | None) -> tuple[Sequence[Approval], str | None]: ...
+    async def verify_journal(self) -> JournalCheck:
+        """Walks the whole journal, which takes a while when it is long; may be cancelled."""
+        ...
 
     # whether it lives
     def alive(self) -> bool:

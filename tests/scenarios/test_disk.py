@@ -11,13 +11,16 @@ import trio
 from trio.testing import MockClock
 
 from propbot.control.desk import ServiceDesk
-from propbot.control.state_file import FILE_NAME
+from propbot.control.state_file import FILE_NAME, load_state
 from propbot.domain.mode import Mode
+from propbot.kit.disk import open_sqlite
+from propbot.ledger.beside import verify_file
 from propbot.ledger.reads import EventFilter
 from propbot.service import Service
 from propbot.simulate.truth import assert_invariants
 from propbot.simulate.world import World, open_world
 from propbot.status.desk import ControlPatch, Done
+from tests.scenarios.test_trading import hold_still
 
 
 async def _ready(world: World, **more: str) -> Service:
@@ -96,4 +99,83 @@ async def test_a_state_file_that_can_not_be_used_is_a_hold_that_lasts(
 
         bot = await _ready(world)
         assert bot.modes.view.mode is Mode.HOLD, "a HOLD that somebody should look at is not carried away"
+        await world.stop_bot()
+
+
+# --- the journal
+
+
+def _rows(world: World, sql: str) -> list[tuple[object, ...]]:
+    connection = open_sqlite(world.tmp_path / "bot" / "ledger.db")
+    try:
+        return connection.execute(sql).fetchall()
+    finally:
+        connection.close()
+
+
+async def test_whatever_trading_changed_is_in_the_journal_and_the_chain_holds_over_kills(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_world(tmp_path, seed=3) as world:
+        await _ready(world)
+        await trio.sleep(20)
+        await world.kill_bot()
+        bot = await _ready(world)
+        await trio.sleep(20)
+        found = await bot.ledger.verify_journal()
+        assert (found.ok, bot.ledger.head is not None) == (True, True)
+        assert await _said(bot, "audit"), "its head is told to the log"
+        await world.stop_bot()
+        state = load_state(tmp_path / "bot")
+        assert state is not None
+        assert state.head is not None
+        offline = verify_file(tmp_path / "bot" / "ledger.db", state.head)
+        assert offline.ok, offline
+        assert offline.rows >= state.head.id
+        for kind, detail, column in (
+            ("intent", "intent_id", "SELECT id FROM intents"),
+            ("fill", "trade_id", "SELECT trade_id FROM fills"),
+            ("lot", "lot_id", "SELECT id FROM lots WHERE state != 'OPENING'"),
+        ):
+            journalled = _rows(world, f"SELECT details ->> '{detail}' FROM events WHERE kind = '{kind}'")
+            missing = {row[0] for row in _rows(world, column)} - {row[0] for row in journalled}
+            assert not missing, kind
+        ended = "SELECT client_order_id FROM orders WHERE state NOT IN ('INTENT', 'SENT', 'WORKING', 'UNKNOWN')"
+        told = "SELECT details ->> 'client_order_id' FROM events WHERE kind LIKE 'order%'"
+        assert set(_rows(world, ended)) <= set(_rows(world, told))
+        assert_invariants(world)
+
+
+@pytest.mark.parametrize("damage", ["older ledger", "cut journal", "older state", "no state"])
+async def test_state_and_ledger_that_do_not_belong_together_are_a_hold(
+    tmp_path: Path, autojump_clock: MockClock, damage: str
+) -> None:
+    folder = tmp_path / "bot"
+    async with open_world(tmp_path) as world:
+        await _ready(world)
+        await world.stop_bot()
+        older = {name: (folder / name).read_bytes() for name in ("ledger.db", FILE_NAME)}
+        await _ready(world)
+        await trio.sleep(10)
+        await hold_still(world)
+        await world.stop_bot()
+        match damage:
+            case "older ledger":
+                (folder / "ledger.db").write_bytes(older["ledger.db"])
+            case "cut journal":
+                connection = open_sqlite(folder / "ledger.db")
+                connection.execute("DELETE FROM events WHERE id > 20")
+                connection.close()
+            case "older state":
+                (folder / FILE_NAME).write_bytes(older[FILE_NAME])
+            case _:
+                (folder / FILE_NAME).unlink()
+        bot = await world.start_bot()
+        hold = bot.modes.view.hold
+        assert hold is not None
+        said = [cause.reason for cause in hold.causes if cause.source == "guard:state"]
+        assert len(said) == 1, hold
+        assert ("ledger.db is an older copy" in said[0]) is (damage in ("older ledger", "cut journal"))
+        assert (FILE_NAME + " is an older copy" in said[0]) is (damage == "older state")
+        assert (FILE_NAME + " is gone" in said[0]) is (damage == "no state")
         await world.stop_bot()

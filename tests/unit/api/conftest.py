@@ -16,7 +16,7 @@ from propbot.api.auth import Auth
 from propbot.control.operators import Operators
 from propbot.domain.approvals import Approval
 from propbot.domain.errors import LedgerError
-from propbot.domain.events import EventRow
+from propbot.domain.events import EventRow, JournalCheck
 from propbot.domain.instruments import BINANCE_SPOT, BINANCE_UM, VenueId
 from propbot.domain.lots import FillRow, Lot, LotState, OrderRow
 from propbot.domain.mode import CancelResult, Cause, HoldRecord, Mode, Profile
@@ -138,6 +138,7 @@ class FakeDesk:
     approval_outcome: ApprovalOutcome | None = None
     notional: Decimal = Decimal(1000)
     latencies_ms: list[float] = field(factory=list)
+    journal: JournalCheck = field(factory=lambda: JournalCheck(True, 17, "ab" * 32, None, ""))
 
     def now_ns(self) -> int:
         return NOW_NS
@@ -240,6 +241,10 @@ class FakeDesk:
         start = int(cursor or 0)
         end = start + limit
         return rows[start:end], str(end) if end < len(rows) else None
+
+    async def verify_journal(self) -> JournalCheck:
+        await self.ledger_answers()
+        return self.journal
 
     def alive(self) -> bool:
         return self.engine_turns

@@ -92,6 +92,19 @@ def test_control_get_shows_name_value_lines(run):
     assert "preflight.ok=unknown" in lines
 
 
+def test_audit_verify_ends_with_0_for_a_whole_journal_and_with_1_for_another(run, api):
+    api.answers["/api/ui/audit/verify"] = (200, {"ok": True, "rows": 17, "head": "ab", "first_bad": None})
+    result = run("audit", "verify")
+    assert (result.exit_code, result.stdout) == (0, "ok: 17 rows, head ab\n")
+    api.answers["/api/ui/audit/verify"] = (
+        200, {"ok": False, "rows": 3, "head": "cd", "first_bad": 4, "reason": "row 4 was edited"},
+    )  # fmt: skip
+    result = run("audit", "verify")
+    assert result.exit_code == 1
+    assert result.stdout.splitlines()[0] == "first bad row: 4: row 4 was edited"
+    assert json.loads(run("--json", "audit", "verify").stdout)["first_bad"] == 4
+
+
 def test_pause_sends_hold_with_its_reason(run, api):
     line = "HOLD since 03:12:09Z by operator:api: lunch; 0 orders left"
     api.accept(PATCHED, {"mode": "HOLD", "hold": {"line": line}})

@@ -67,8 +67,8 @@ async def _correct_order(ledger: Ledger, make: Any) -> None:
 
 
 CHANGES: list[tuple[Callable[[Ledger, Any], Awaitable[None]], dict[str, int]]] = [
-    (_commit_intent, {"intents": 1, "orders": 2, "lots": 1}),
-    (_book_fills, {"fills": 2, "foreign_fills": 1}),
+    (_commit_intent, {"intents": 1, "orders": 2, "lots": 1, "events": 1}),
+    (_book_fills, {"fills": 2, "foreign_fills": 1, "events": 3}),
     (_append_event, {"events": 1}),
     (_correct_order, {"events": 1}),
 ]

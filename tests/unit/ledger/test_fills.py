@@ -102,7 +102,7 @@ async def test_a_fill_of_an_order_that_ended_without_one_is_booked_and_journalle
     await ledger.commit_intent(make.intent())
     await ledger.record_order("pb1", OrderState.CANCELED)
     assert len((await ledger.book_fills([make.fill()])).new) == 1
-    (event,), _ = await ledger.events_page(10)
+    event = (await ledger.events_page(10))[0][0]
     assert (event.kind, event.level, event.details["trade_id"]) == ("late_fill", "ERROR", "7")
 
 

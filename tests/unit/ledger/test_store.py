@@ -86,7 +86,7 @@ async def test_a_terminal_state_changes_only_by_a_journalled_correction(ledger: 
         "pb1", OrderState.FILLED, filled_qty=Decimal("0.010"), reason="the venue has it", correction=True
     )
     assert row.state is OrderState.FILLED
-    (event,), _ = await ledger.events_page(10)
+    event = (await ledger.events_page(10))[0][0]
     assert (event.kind, event.details["from"], event.details["to"]) == ("order_correction", "NEVER_SENT", "FILLED")
     assert ledger.health.failed is None
 

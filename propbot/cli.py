@@ -22,7 +22,7 @@ from propbot import __version__
 from propbot.app import run_service
 from propbot.check import run_check
 from propbot.compose import Composed, compose, make_source, paper_fees
-from propbot.disk_commands import audit
+from propbot.disk_commands import audit, backup, restore
 from propbot.domain.errors import DataDirectoryBusy, PropBotError, SettingsError
 from propbot.kit.crash import CRASH_POINTS
 from propbot.kit.disk import check_directory, hold_directory
@@ -194,7 +194,8 @@ def crash_points() -> None:
         click.echo(f"{name:24} {meaning}")
 
 
-main.add_command(audit)
+for command in (audit, backup, restore):
+    main.add_command(command)
 
 
 def _settings_or_exit(environ: Mapping[str, str] | None = None) -> Settings:

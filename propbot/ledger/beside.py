@@ -72,3 +72,31 @@ def _connect(path: Path) -> sqlite3.Connection:
             return connection
     assert last is not None
     raise last
+
+
+def copy_ledger(path: Path, target: Path) -> None:
+    """The ledger at `path`, as it is at one moment, as one file without neighbours; LedgerError if it is damaged."""
+    with open_beside(path) as connection:
+        copy = sqlite3.connect(target, isolation_level=None)
+        try:
+            connection.backup(copy)  # all pages in one step, so in one read transaction
+            copy.execute("PRAGMA journal_mode = DELETE")
+        finally:
+            copy.close()
+    require_sound(target)
+
+
+def require_sound(path: Path) -> int:
+    """The schema's version of a ledger that is whole; LedgerError says what is wrong with another."""
+    with open_beside(path) as connection:
+        complaints = [str(row[0]) for row in connection.execute("PRAGMA quick_check(3)")]
+        if complaints != ["ok"]:
+            raise LedgerError(f"the ledger {path} is damaged: {'; '.join(complaints)}")
+        return require_ledger(connection, path)
+
+
+def count_rows(path: Path) -> dict[str, int]:
+    with open_beside(path) as connection:
+        tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        counts = {name: connection.execute(f"SELECT count(*) FROM {name}") for name in sorted(tables)}  # noqa: S608
+        return {name: cursor.fetchone()[0] for name, cursor in counts.items()}

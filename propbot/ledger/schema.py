@@ -186,9 +186,9 @@ _SINCE_VERSION = {"incidents": 2, "incident_steps": 2, "approvals": 2}
 """Tables that older ledgers do not have; all others are there since version 1."""
 
 _RESTORE = (
-    "PropBot does not start on it. Keep the file and its -wal and -shm neighbours for examination, move them out of "
-    "the data directory, and put the newest backup of ledger.db in their place (without one, the start makes an "
-    "empty ledger, and open positions at the venues are then yours to close)"
+    "PropBot does not start on it. Bring back the newest backup with `propbot restore FILE --data-dir DIR --force`, "
+    "which keeps the file and its -wal and -shm neighbours for examination (without a backup move them out of the data "
+    "directory: the start makes an empty ledger, and open positions at the venues are then yours to close)"
 )
 
 

@@ -10,6 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from propbot.backup import make_backup, restore
 from propbot.control.desk import ServiceDesk
 from propbot.control.state_file import FILE_NAME, load_state
 from propbot.domain.mode import Mode
@@ -178,4 +179,71 @@ async def test_state_and_ledger_that_do_not_belong_together_are_a_hold(
         assert ("ledger.db is an older copy" in said[0]) is (damage in ("older ledger", "cut journal"))
         assert (FILE_NAME + " is an older copy" in said[0]) is (damage == "older state")
         assert (FILE_NAME + " is gone" in said[0]) is (damage == "no state")
+        await world.stop_bot()
+
+
+# --- backup and restore
+
+
+def _take_away(folder: Path) -> None:
+    for each in folder.glob("*"):
+        if each.is_file():
+            each.unlink()
+
+
+async def test_a_restored_service_holds_until_somebody_resumes_and_then_goes_on(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    folder = tmp_path / "bot"
+    async with open_world(tmp_path, seed=5) as world:
+        await _ready(world)
+        await trio.sleep(20)
+        await hold_still(world)
+        await world.bot.modes.level.wait(lambda view: view.hold is not None)  # type: ignore[union-attr]
+        made = make_backup(folder, tmp_path / "b.tar", world.clock.wall_ns())  # beside the running service
+        assert made.journal.ok
+        await world.stop_bot()
+        _take_away(folder)
+        restore(tmp_path / "b.tar", folder, world.clock.wall_ns(), force=False)
+        for _ in range(2):
+            bot = await _ready(world)
+            hold = bot.modes.view.hold
+            assert hold is not None
+            assert (hold.first.source, "restored from b.tar" in hold.first.reason) == ("startup", True)
+            sent = len(world.of_kind("intent_committed"))
+            await trio.sleep(10)
+            assert len(world.of_kind("intent_committed")) == sent
+            await world.stop_bot()
+        bot = await _ready(world)
+        bot.modes.resume("ann")
+        await trio.sleep(30)
+        assert bot.modes.view.mode is Mode.RUN, bot.modes.view
+        assert len(world.of_kind("intent_committed")) > sent
+        assert (await bot.ledger.verify_journal()).ok
+        await hold_still(world)
+        await world.stop_bot()
+        assert_invariants(world)
+
+
+async def test_what_was_traded_after_the_backup_shows_as_a_difference_and_nothing_is_sent(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    folder = tmp_path / "bot"
+    async with open_world(tmp_path, seed=5, EXIT_EDGE_BPS="-100") as world:  # lots stay open by themselves
+        bot = await _ready(world)
+        make_backup(folder, tmp_path / "b.tar", world.clock.wall_ns())
+        with trio.fail_after(60):
+            while len(bot.blotter.lots) < 2:
+                await trio.sleep(0.1)
+        await world.kill_bot()
+        restore(tmp_path / "b.tar", folder, world.clock.wall_ns(), force=True)
+        sent = len(world.of_kind("intent_committed"))
+        bot = await world.start_bot()
+        await trio.sleep(40)
+        hold = bot.modes.view.hold
+        assert hold is not None
+        assert hold.first.source == "startup"
+        assert any("guard:recon" in cause.source for cause in hold.causes), hold
+        assert bot.blockers(), "it can't be resumed while they differ"
+        assert len(world.of_kind("intent_committed")) == sent
         await world.stop_bot()

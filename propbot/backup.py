@@ -33,7 +33,7 @@ from propbot.domain.errors import PropBotError
 from propbot.domain.events import JournalCheck
 from propbot.domain.mode import Cause, HoldRecord, Mode
 from propbot.kit.crash import CrashPoints
-from propbot.kit.disk import hold_directory
+from propbot.kit.disk import hold_directory, sync_folder
 from propbot.ledger import chain
 from propbot.ledger.beside import copy_ledger, count_rows, require_sound, verify_file
 
@@ -87,7 +87,7 @@ def make_backup(data_dir: Path, out: Path | None, now_ns: int) -> Backup:
         (folder / MANIFEST).write_text(json.dumps(manifest, indent=1))
         _archive(folder, folder / "archive.tar", now_ns)
         os.replace(folder / "archive.tar", out)
-        _sync_folder(out.parent)
+        sync_folder(out.parent)
     state = None if state_bytes is None else decode_state(state_bytes)
     return Backup(out, manifest, journal, state)
 
@@ -137,7 +137,7 @@ def restore(path: Path, data_dir: Path, now_ns: int, *, force: bool) -> Backup:
         for name in _NEIGHBOURS:  # an old log must never be read into the restored ledger
             (data_dir / name).unlink(missing_ok=True)
         os.replace(fresh, data_dir / LEDGER)
-        _sync_folder(data_dir)
+        sync_folder(data_dir)
     return evolve(backup, state=state)
 
 
@@ -168,7 +168,7 @@ def _keep_aside(data_dir: Path, names: list[str], now_ns: int) -> None:
             os.link(data_dir / name, aside / name)
         except OSError:  # a file system without links
             shutil.copy2(data_dir / name, aside / name)
-    _sync_folder(aside)
+    sync_folder(aside)
 
 
 def _verify(folder: Path) -> JournalCheck:
@@ -273,11 +273,3 @@ def _sha256(path: Path) -> str:
 def _sync_file(path: Path) -> None:
     with open(path, "rb") as file:
         os.fsync(file.fileno())
-
-
-def _sync_folder(folder: Path) -> None:
-    number = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(number)
-    finally:
-        os.close(number)

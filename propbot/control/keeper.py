@@ -25,8 +25,9 @@ from propbot.kit.threads import Job, OpenWorker, Worker
 from propbot.kit.trace import Trace
 from propbot.spread.reference import BasisState
 
-SAVE_S_MAX = 2.0
-"""A disk that takes longer does not answer; the same bound as for the ledger's writes."""
+SAVE_S_MAX = 10.0
+"""A disk that takes longer does not answer. What may not wait that long is in memory or in the ledger, whose guard has
+less patience; a rename and two syncs on a busy disk were seen to take more than 2 s."""
 
 
 @frozen
@@ -49,6 +50,7 @@ class StateKeeper:
     _trace: Trace
     _generation: int
     _replace: ReplaceFile
+    _patience_s: float = SAVE_S_MAX
     failed: str | None = None
     """Why the last save failed; None since one went through."""
     _saved: Level[Wanted | None] = field(factory=lambda: Level(None))
@@ -67,13 +69,13 @@ class StateKeeper:
         parameters: Parameters | None = None,
         head: Head | None = None,
     ) -> None:
-        """Durable when it returns. OSError if the disk fails, or does not answer within SAVE_S_MAX; `failed` says so
-        until a save goes through."""
+        """Durable when it returns. OSError if the disk fails, or does not answer within its patience; `failed` says
+        so until a save goes through."""
         if self._worker.backlog:  # one that was given up still hangs in the worker: no queue of them behind it
             raise self._fail(TimeoutError(f"{FILE_NAME}: the disk does not answer"))
         self._generation += 1
         state = RuntimeState(view, basis, self._generation, counters or {}, parameters or Parameters(), head)
-        with trio.move_on_after(SAVE_S_MAX) as scope:
+        with trio.move_on_after(self._patience_s) as scope:
             try:
                 await self._worker.call(lambda: save_state(self.folder, state, self._crash, self._replace))
             except OSError as error:
@@ -113,6 +115,7 @@ async def open_state_keeper(
     replace: ReplaceFile = replace_file,
     *,
     wall_ns: Callable[[], int] = time.time_ns,
+    patience_s: float = SAVE_S_MAX,
 ) -> AsyncIterator[StateKeeper]:
     stored, problem = None, None
     try:
@@ -122,6 +125,7 @@ async def open_state_keeper(
     async with open_worker("state", _run_jobs) as worker:
         yield StateKeeper(
             folder, stored, problem, worker, crash, trace, 0 if stored is None else stored.generation, replace,
+            patience_s,
         )
 
 

@@ -32,6 +32,32 @@ def free_bytes(folder: Path) -> int:
     return disk.f_bavail * disk.f_frsize
 
 
+def copy_sqlite(connection: sqlite3.Connection, target: Path) -> None:
+    """The whole database as it is at one moment: one file without neighbours, durable under its name or not there."""
+    partial = target.with_name(target.name + ".partial")
+    partial.unlink(missing_ok=True)
+    copy = sqlite3.connect(partial, isolation_level=None)
+    try:
+        connection.backup(copy)  # all pages in one step, so in one read transaction
+        copy.execute("PRAGMA journal_mode = DELETE")
+    finally:
+        copy.close()
+    os.chmod(partial, 0o600)
+    with open(partial, "rb") as file:
+        os.fsync(file.fileno())
+    os.replace(partial, target)
+    sync_folder(target.parent)
+
+
+def sync_folder(folder: Path, fsync: Callable[[int], None] = os.fsync) -> None:
+    """What was renamed in it stays so over a power cut."""
+    number = os.open(folder, os.O_RDONLY)
+    try:
+        fsync(number)
+    finally:
+        os.close(number)
+
+
 ReplaceFile = Callable[[Path, bytes, CrashPoints], None]
 
 
@@ -49,11 +75,7 @@ def replace_file(
         fsync(file.fileno())
     crash.passage("state-rename:before")
     os.replace(temporary, path)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        fsync(folder)
-    finally:
-        os.close(folder)
+    sync_folder(path.parent, fsync)
     crash.passage("state-rename:after")
 
 

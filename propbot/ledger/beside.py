@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from propbot.domain.errors import LedgerError
 from propbot.domain.events import Head, JournalCheck
+from propbot.kit.disk import copy_sqlite
 from propbot.ledger.audit import verify_at_once
 from propbot.ledger.schema import APPLICATION_ID, SCHEMA_VERSION
 
@@ -77,12 +78,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 def copy_ledger(path: Path, target: Path) -> None:
     """The ledger at `path`, as it is at one moment, as one file without neighbours; LedgerError if it is damaged."""
     with open_beside(path) as connection:
-        copy = sqlite3.connect(target, isolation_level=None)
-        try:
-            connection.backup(copy)  # all pages in one step, so in one read transaction
-            copy.execute("PRAGMA journal_mode = DELETE")
-        finally:
-            copy.close()
+        copy_sqlite(connection, target)
     require_sound(target)
 
 

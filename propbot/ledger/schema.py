@@ -7,13 +7,16 @@ rows in the order of writing and is what pages are cut by. Nothing is ever delet
 from __future__ import annotations
 
 import sqlite3
+import time
 from pathlib import Path
 from typing import Literal
 
+import structlog
 from sqlite_utils import Database
 
 from propbot.domain.errors import LedgerError
-from propbot.kit.disk import OpenSqlite
+from propbot.kit.disk import OpenSqlite, copy_sqlite
+from propbot.ledger import chain
 
 Sync = Literal["full", "normal"]
 
@@ -203,7 +206,7 @@ def open_checked(path: Path, open_connection: OpenSqlite, synchronous: Sync) -> 
         raise LedgerError(f"the ledger {path} cannot be opened: {error}") from error
     try:
         _prepare(connection, path, synchronous)
-    except sqlite3.OperationalError as error:
+    except (sqlite3.OperationalError, OSError) as error:
         connection.close()
         raise LedgerError(f"the ledger {path} cannot be used: {error}") from error
     except sqlite3.DatabaseError as error:
@@ -225,7 +228,12 @@ def _prepare(connection: sqlite3.Connection, path: Path, synchronous: Sync) -> N
         )
     connection.execute("PRAGMA synchronous = FULL" if synchronous == "full" else "PRAGMA synchronous = NORMAL")
     if version < SCHEMA_VERSION:
+        kept = _keep_before_migration(connection, path, version) if version else None
         _migrate(connection, version)
+        if kept is not None:
+            structlog.get_logger("propbot").warning(
+                f"the ledger {path} was migrated from schema {version} to {SCHEMA_VERSION}", kept=str(kept)
+            )
 
 
 def _require_ours(connection: sqlite3.Connection, path: Path) -> int:
@@ -250,6 +258,13 @@ def _require_ours(connection: sqlite3.Connection, path: Path) -> int:
     return version
 
 
+def _keep_before_migration(connection: sqlite3.Connection, path: Path, version: int) -> Path:
+    """What an older PropBot can go on with. A disk that has no room for it refuses the migration."""
+    target = path.with_name(f"{path.name}.v{version}-before-migration")
+    copy_sqlite(connection, target)
+    return target
+
+
 def _migrate(connection: sqlite3.Connection, version: int) -> None:
     """From `version` (0: an empty file) to ours, all or nothing: a kill in between leaves what was there before."""
     database = Database(connection, recursive_triggers=False, execute_plugins=False)
@@ -263,6 +278,9 @@ def _migrate(connection: sqlite3.Connection, version: int) -> None:
         for table, names, unique in _INDEXES:
             if table in new:
                 database.table(table).create_index(list(names), unique=unique)
+        if version:
+            told = f"schema {version} -> {SCHEMA_VERSION}"
+            chain.note(connection, time.time_ns(), "migration", told, {"from": version, "to": SCHEMA_VERSION})
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
         connection.commit()

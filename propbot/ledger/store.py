@@ -353,9 +353,11 @@ async def open_ledger(
         connection = open_checked(path, open_connection, synchronous)
         try:
             connected.head = chain.read_head(connection)
-        except sqlite3.Error as error:
+        except BaseException as error:
             connection.close()
-            raise LedgerError(f"the ledger {path} cannot be used: {error}") from error
+            if isinstance(error, sqlite3.Error):
+                raise LedgerError(f"the ledger {path} cannot be used: {error}") from error
+            raise
         connected.connection = connection
 
     def close_connected() -> None:

@@ -157,7 +157,7 @@ async def test_a_directory_that_is_in_use_is_refused_and_with_force_kept_aside(
     assert verify_file(target / "ledger.db", None).rows == 6
 
 
-STEPS = ("_keep_aside", "save_state", "_sync_folder")
+STEPS = ("_keep_aside", "save_state", "sync_folder")
 
 
 @pytest.mark.parametrize("step", STEPS)

@@ -269,7 +269,9 @@ async def test_a_disk_that_hangs_is_given_up_and_no_queue_grows_behind_it(tmp_pa
 
     view = ModeView(Mode.RUN, False, False)
     try:
-        async with open_state_keeper(tmp_path, open_thread_worker, CrashPoints(), rows, hanging) as keeper:
+        async with open_state_keeper(
+            tmp_path, open_thread_worker, CrashPoints(), rows, hanging, patience_s=0.05
+        ) as keeper:
             for _ in range(3):
                 with pytest.raises(OSError, match="does not answer"):
                     await keeper.save(view, None)

@@ -36,7 +36,7 @@ from propbot.ledger.writes import Booked, OrderNews
 
 T = TypeVar("T")
 
-VERIFY_PAUSE_S = 0.005
+VERIFY_PAUSE_S = 0.002
 """As long as a slice: the walk takes half of the worker at most."""
 
 

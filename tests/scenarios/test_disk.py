@@ -13,6 +13,7 @@ from trio.testing import MockClock
 from propbot.backup import make_backup, restore
 from propbot.control.desk import ServiceDesk
 from propbot.control.state_file import FILE_NAME, load_state
+from propbot.domain.errors import LedgerError
 from propbot.domain.mode import Mode
 from propbot.kit.disk import open_sqlite
 from propbot.ledger.beside import verify_file
@@ -101,6 +102,44 @@ async def test_a_state_file_that_can_not_be_used_is_a_hold_that_lasts(
         bot = await _ready(world)
         assert bot.modes.view.mode is Mode.HOLD, "a HOLD that somebody should look at is not carried away"
         await world.stop_bot()
+
+
+async def test_a_disk_that_fails_under_the_state_is_a_hold_that_cancels_and_can_be_left_when_it_is_mended(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_world(tmp_path, EXIT_EDGE_BPS="-100") as world:
+        bot = await _ready(world)
+        with trio.fail_after(60):
+            while not bot.blotter.lots:
+                await trio.sleep(0.1)
+        await _patch(bot, safe_mode=True)
+        await _patch(bot, safe_mode=False)
+        (tmp_path / "bot" / (FILE_NAME + ".tmp")).mkdir()  # what is written goes through this name
+        await trio.sleep(3)
+        hold = bot.modes.view.hold
+        assert hold is not None
+        assert hold.first.reason == f"the state can't be kept: {FILE_NAME}: Is a directory"
+        assert len(hold.causes) == 2, "once by who writes it and once by its guard, not once a second"
+        assert hold.cancel is not None
+        assert hold.cancel.left == 0
+        assert any(f"{FILE_NAME}: Is a directory" in reason for reason in bot.blockers())
+        with pytest.raises(LedgerError, match="not durable"):
+            await _patch(bot, min_spread_bps=Decimal(3))
+        bot.modes.hold("one more", "operator:ann")
+        held = await _patch(bot, mode=Mode.HOLD)
+        assert any("not durable" in warning for warning in held.warnings), "a HOLD holds whatever the disk does"
+        assert len(await _said(bot, "guard_trip")) == 2
+        (tmp_path / "bot" / (FILE_NAME + ".tmp")).rmdir()
+        await trio.sleep(2)
+        assert bot.blockers() == []
+        bot.modes.resume("ann")
+        await trio.sleep(2)
+        assert bot.modes.view.mode is Mode.RUN
+        state = load_state(tmp_path / "bot")
+        assert state is not None
+        assert (state.view.mode, state.parameters.patched) == (Mode.RUN, {"min_spread_bps": "3"})
+        await world.stop_bot()
+        assert_invariants(world)
 
 
 # --- the journal

@@ -24,7 +24,9 @@ from propbot.kit.disk import ReplaceFile, replace_file
 from propbot.spread.reference import BasisState
 
 SCHEMA = 2
-SINCE_SCHEMA_2: Mapping[str, Any] = {"counters": {}, "parameters": {"environment": {}, "patched": {}}, "head": None}
+SINCE_SCHEMA_2: Mapping[str, Any] = {
+    "counters": {}, "parameters": {"environment": {}, "patched": {}}, "audit_head": None,
+}
 FILE_NAME = "runtime_state.json"
 
 
@@ -57,7 +59,7 @@ def encode_state(state: RuntimeState) -> bytes:
         "basis": None if state.basis is None else asdict(state.basis),
         "counters": dict(state.counters),
         "parameters": asdict(state.parameters),
-        "head": None if state.head is None else asdict(state.head),
+        "audit_head": None if state.head is None else asdict(state.head),
     }
     return json.dumps({**body, "checksum": _checksum(body)}, indent=1).encode()
 
@@ -97,7 +99,7 @@ def _read(body: Mapping[str, Any]) -> RuntimeState:
         raise BadStateFile(f"mode {view.mode} with hold {record}")
     kept = body["parameters"]
     parameters = Parameters(_texts(kept["environment"]), _texts(kept["patched"]))
-    head = None if body["head"] is None else Head(int(body["head"]["id"]), str(body["head"]["hash"]))
+    head = None if body["audit_head"] is None else Head(int(body["audit_head"]["id"]), str(body["audit_head"]["hash"]))
     return RuntimeState(view, basis, int(body["generation"]), _texts(body["counters"]), parameters, head)
 
 

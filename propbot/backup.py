@@ -27,7 +27,7 @@ from attrs import evolve, frozen
 from propbot import __version__
 from propbot.control.modes import ModeView
 from propbot.control.state_file import FILE_NAME as STATE
-from propbot.control.state_file import BadStateFile, RuntimeState, decode_state, save_state
+from propbot.control.state_file import BadStateFile, RuntimeState, decode_state, load_state, save_state
 from propbot.domain.clock import iso_utc
 from propbot.domain.errors import PropBotError
 from propbot.domain.events import JournalCheck
@@ -127,7 +127,7 @@ def restore(path: Path, data_dir: Path, now_ns: int, *, force: bool) -> Backup:
                 f"{data_dir} is in use, it has {', '.join(there)}: restore into an empty folder, or give --force, "
                 "which keeps what is there in a folder beside it"
             )
-        state = _restored_state(backup, folder / LEDGER, now_ns)
+        state = _restored_state(backup, folder / LEDGER, _generation_there(data_dir), now_ns)
         fresh = data_dir / f"{LEDGER}.restoring"
         shutil.copyfile(folder / LEDGER, fresh)
         _sync_file(fresh)
@@ -141,7 +141,16 @@ def restore(path: Path, data_dir: Path, now_ns: int, *, force: bool) -> Backup:
     return evolve(backup, state=state)
 
 
-def _restored_state(backup: Backup, ledger: Path, now_ns: int) -> RuntimeState:
+def _generation_there(data_dir: Path) -> int:
+    """Of the state that is replaced, so that the count goes on; 0 for one that is not there or can't be used."""
+    try:
+        there = load_state(data_dir)
+    except BadStateFile:
+        return 0
+    return 0 if there is None else there.generation
+
+
+def _restored_state(backup: Backup, ledger: Path, generation: int, now_ns: int) -> RuntimeState:
     """The HOLD that a restored service starts in; the ledger's journal says so as well, and is its head."""
     told = f"restored from {backup.path.name} of {backup.manifest['created']}"
     with closing(sqlite3.connect(ledger)) as connection:
@@ -154,7 +163,7 @@ def _restored_state(backup: Backup, ledger: Path, now_ns: int) -> RuntimeState:
     earlier = () if stored.view.hold is None else stored.view.hold.causes
     record = HoldRecord((Cause(reason, "startup", now_ns, lasting=True), *earlier))
     before = stored.view.before if stored.view.mode is Mode.HOLD else stored.view.mode
-    generation = max(stored.generation, 0 if known is None else int(known[0])) + 1
+    generation = max(generation, stored.generation, 0 if known is None else int(known[0])) + 1
     view = evolve(stored.view, mode=Mode.HOLD, hold=record, before=before)
     return evolve(stored, view=view, basis=None, generation=generation, head=head)
 

@@ -16,6 +16,7 @@ from propbot.domain.errors import VenueError
 from propbot.domain.instruments import Kind, VenueId
 from propbot.domain.mode import Mode
 from propbot.domain.money import ZERO, amount_text
+from propbot.execution.differences import position_cost
 from propbot.service import Service
 from propbot.status.desk import BaselineMoved, BaselineOutcome, Conflict, Unusable
 
@@ -116,8 +117,8 @@ async def _ask(service: Service, venue: VenueId, asset: str) -> _Held | str:
     if asset != instrument.base:
         cost_gap = None
         if instrument.kind is Kind.PERP:
-            cost_gap = sum((each.qty * each.entry_price for each in positions), ZERO) - account.cost
+            cost_gap = position_cost(positions, service.pair) - account.cost
         return _Held(balances.get(asset, ZERO), account.quote_change, cost_gap)
     if instrument.kind is Kind.PERP:
-        return _Held(sum((position.qty for position in positions), ZERO), account.qty)
+        return _Held(sum((each.qty for each in positions if each.symbol == service.pair), ZERO), account.qty)
     return _Held(balances.get(asset, ZERO), account.qty)

@@ -78,9 +78,12 @@ def _netted(ours: OurBooks, positions: Sequence[VenuePosition]) -> Decimal:
     of ours realises another amount than by our own average. Wallet less cost is the same for both."""
     if ours.instrument.kind is not Kind.PERP:
         return ZERO
-    mine = (each for each in positions if each.symbol == ours.instrument.symbol)
-    venue_cost = sum((each.qty * each.entry_price for each in mine), ZERO)
-    return venue_cost - ours.account.cost - ours.cost_gap
+    return position_cost(positions, ours.instrument.symbol) - ours.account.cost - ours.cost_gap
+
+
+def position_cost(positions: Sequence[VenuePosition], symbol: str) -> Decimal:
+    """What the venue says that the position of `symbol` has cost, signed, in quote."""
+    return sum((each.qty * each.entry_price for each in positions if each.symbol == symbol), ZERO)
 
 
 def order_differences(ours: OurBooks, open_orders: Sequence[OrderReport]) -> Sequence[str]:

@@ -137,6 +137,8 @@ class VenueLink:
     access_refused: str = ""
     listed_mono_s: float | None = None
     """When the symbol's filters and status were read last."""
+    recon_told: str = ""
+    """The difference that the journal has; it is told again only when it is another one."""
 
 
 @frozen
@@ -265,7 +267,8 @@ class Service:
         if not self.instruments[venue].tradable:
             return f"{venue}: {self.pair} is {self.instruments[venue].status}"
         if not link.feed.connected:
-            return f"{venue}: market data is not connected"
+            why = f": {link.feed.last_error}" if link.feed.last_error else ""
+            return f"{venue}: market data is not connected{why}"
         if not link.private_up:
             return f"{venue}: private stream is down: {link.private_reason}"
         pause_s = self.gateways[venue].paused_s
@@ -560,13 +563,15 @@ class Service:
         link.private_up, link.private_reason = False, reason
 
     def on_recon(self, result: ReconResult) -> None:
+        link, told = self.links[result.venue], "; ".join(result.differences)
         if result.verdict is Verdict.AGREES:
-            self.links[result.venue].access_refused = ""  # signed reads go through again
+            link.access_refused = link.recon_told = ""  # signed reads go through again
             self.reconciler.state[result.venue].foreign = []  # in the baseline now
         began = result.verdict is Verdict.DIFFERS and self.reconciler.state[result.venue].differed_in_a_row == 1
         self.slo.recon_differed.note(self.seams.clock.mono_s(), float(began))
-        if result.verdict is Verdict.DIFFERS:
-            self.journal.say("WARN", "recon", "; ".join(result.differences), venue=result.venue)
+        if told and told != link.recon_told:
+            link.recon_told = told
+            self.journal.say("WARN", "recon", told, venue=result.venue)
         recon = self.watches.get("recon")
         if recon is not None:
             recon.look()

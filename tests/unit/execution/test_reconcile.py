@@ -245,6 +245,21 @@ async def test_trades_are_asked_for_from_the_first_contact_and_then_from_the_las
     assert asked == [1, 1, 2, 2, 2], "once before each of the two differences is told"
 
 
+async def test_a_trade_that_was_missed_is_found_though_a_newer_one_was_booked_meanwhile(
+    rig: Rig, autojump_clock: Any
+) -> None:
+    rig.start()
+    rig.reconciler.first_trade_ids = {BINANCE_UM: 1}  # type: ignore[misc]
+    assert await rig.reconciler.check(BINANCE_UM)
+    missed = rig.um.make_fill(Side.BUY, Decimal(3), "old", "")
+    rig.um.foreign.append(missed)
+    await rig.open_lot()
+    await rig.settle()
+    await rig.reconciler.check(BINANCE_UM)
+    await rig.settle()
+    assert [fill.trade_id for fill in rig.foreign] == [missed.trade_id]
+
+
 async def test_what_was_traded_before_the_first_contact_is_not_ours_to_explain(
     rig: Rig, autojump_clock: Any
 ) -> None:

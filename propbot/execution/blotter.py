@@ -100,6 +100,9 @@ class Blotter:
     _seen: set[tuple[str, str, str, str]] = field(factory=set)
     """Keys of fills of live orders, and the last of those done with. What comes again later the ledger knows."""
     _done_with: deque[tuple[str, str, str, str]] = field(factory=deque)
+    _handed_on: dict[tuple[str, str, str, str], None] = field(factory=dict)
+    """Keys of fills that we could not name, oldest first: the ledger has them, and each is handed to it once, or a
+    reconciliation that meets one again and again would never find the books at rest."""
     _by_order_id: dict[tuple[VenueId, str], str] = field(factory=dict)
     _lot_base: dict[str, dict[VenueId, Decimal]] = field(factory=dict)
     _exposure_told: Decimal = field(default=ZERO)
@@ -195,7 +198,9 @@ class Blotter:
                 continue
             order = self.orders.get(fill.client_order_id) or self._find_by_order_id(fill.venue, fill.order_id)
             if order is None:
-                unnamed.append(fill)
+                if fill.key not in self._handed_on:
+                    self._hand_on(fill.key)
+                    unnamed.append(fill)
                 continue
             self._note_seen(order, fill)
             order.filled_qty = max(order.filled_qty, order.booked_qty)
@@ -367,6 +372,11 @@ class Blotter:
         self._done_with.extend(keys)
         while len(self._done_with) > DONE_KEYS_KEPT:
             self._seen.discard(self._done_with.popleft())
+
+    def _hand_on(self, key: tuple[str, str, str, str]) -> None:
+        self._handed_on[key] = None
+        if len(self._handed_on) > DONE_KEYS_KEPT:
+            del self._handed_on[next(iter(self._handed_on))]
 
     def _note_seen(self, order: LiveOrder, fill: Fill) -> None:
         key = fill.key  # one object in both: it stays for long

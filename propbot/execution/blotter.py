@@ -100,9 +100,10 @@ class Blotter:
     _seen: set[tuple[str, str, str, str]] = field(factory=set)
     """Keys of fills of live orders, and the last of those done with. What comes again later the ledger knows."""
     _done_with: deque[tuple[str, str, str, str]] = field(factory=deque)
-    _handed_on: dict[tuple[str, str, str, str], None] = field(factory=dict)
-    """Keys of fills that we could not name, oldest first: the ledger has them, and each is handed to it once, or a
-    reconciliation that meets one again and again would never find the books at rest."""
+    _handed_on: set[tuple[str, str, str, str]] = field(factory=set)
+    """Keys of fills that we could not name and that the ledger was given since any order last changed: given again
+    and again, a reconciliation that meets one would never find the books at rest. What the ledger makes of one
+    depends on the orders that it knows."""
     _by_order_id: dict[tuple[VenueId, str], str] = field(factory=dict)
     _lot_base: dict[str, dict[VenueId, Decimal]] = field(factory=dict)
     _exposure_told: Decimal = field(default=ZERO)
@@ -177,6 +178,7 @@ class Blotter:
         if report.order_id and not order.order_id:
             order.order_id = report.order_id
             self._by_order_id[(report.venue, report.order_id)] = order.request.client_order_id
+            self._handed_on.clear()
         grew = report.filled_qty > order.filled_qty
         if grew:
             order.filled_qty = report.filled_qty
@@ -199,7 +201,7 @@ class Blotter:
             order = self.orders.get(fill.client_order_id) or self._find_by_order_id(fill.venue, fill.order_id)
             if order is None:
                 if fill.key not in self._handed_on:
-                    self._hand_on(fill.key)
+                    self._handed_on.add(fill.key)
                     unnamed.append(fill)
                 continue
             self._note_seen(order, fill)
@@ -340,6 +342,7 @@ class Blotter:
             return
         order.state = state
         order.reason = reason or order.reason
+        self._handed_on.clear()
         self.activity += 1
         self.trace(
             "order_state", client_order_id=order.request.client_order_id, intent_id=order.intent_id, state=str(state)
@@ -372,11 +375,6 @@ class Blotter:
         self._done_with.extend(keys)
         while len(self._done_with) > DONE_KEYS_KEPT:
             self._seen.discard(self._done_with.popleft())
-
-    def _hand_on(self, key: tuple[str, str, str, str]) -> None:
-        self._handed_on[key] = None
-        if len(self._handed_on) > DONE_KEYS_KEPT:
-            del self._handed_on[next(iter(self._handed_on))]
 
     def _note_seen(self, order: LiveOrder, fill: Fill) -> None:
         key = fill.key  # one object in both: it stays for long

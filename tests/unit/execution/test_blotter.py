@@ -157,6 +157,22 @@ async def test_a_renamed_report_is_known_by_the_venues_order_id(rig: Rig) -> Non
     assert rig.blotter.orders[leg.client_order_id].state is OrderState.CANCELED
 
 
+async def test_a_fill_without_a_name_is_handed_on_once_until_an_order_has_changed(rig: Rig) -> None:
+    leg = _register(rig)
+    nameless = _fills(leg, "0.01", client_order_id="")
+    for _ in range(3):
+        rig.blotter.observe_fills(nameless)
+    assert rig.blotter.outbox_size == 1
+    rig.blotter.mark_unknown(leg.client_order_id, "no answer")
+    size = rig.blotter.outbox_size
+    for _ in range(3):
+        rig.blotter.observe_fills(nameless)
+    assert rig.blotter.outbox_size == size + 1
+    rig.blotter.observe_report(_report(leg, OrderState.FILLED, "0.01"))
+    rig.blotter.observe_fills(nameless)
+    assert rig.blotter.orders[leg.client_order_id].booked_qty == QTY
+
+
 async def test_order_ids_of_two_venues_are_never_mixed_up(rig: Rig) -> None:
     perp = _register(rig)
     spot = _register(rig, Side.BUY, BINANCE_SPOT)

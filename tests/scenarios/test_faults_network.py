@@ -135,6 +135,7 @@ async def test_45_a_certificate_that_goes_bad_makes_the_venue_unusable_at_once_a
         assert "no fresh book from binance-" in line or "not compared for more than 60 s: binance-" in line
         assert len(world.of_kind("order_send")) == sent
         weather.refuse = lambda _: None
+        await trio.sleep(20)  # until every feed's back-off is over
         await resume(bot)
         await traded_on_and_rested(world, bot)
 

@@ -317,13 +317,14 @@ async def test_hold_is_in_force_at_once_with_disk_database_and_every_venue_dead(
         weather.link_down()
         world.disk_fault = broken
         (tmp_path / "bot" / f"{FILE_NAME}.tmp").mkdir()
-        died_at = trio.current_time()
+        died_at, died_ns = trio.current_time(), world.clock.wall_ns()
         app = make_api(ServiceDesk(bot, bot.keeper), auth=Auth(None))
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client:
             answer = await client.patch("/api/ui/control", json={"mode": "HOLD", "reason": "everything burns"})
             assert bot.modes.view.mode is Mode.HOLD
             assert bot.modes.switch.halted
-            assert answer.status_code < 600
+            assert answer.status_code == 200
+            assert answer.json()["control"]["mode"] == "HOLD"
             assert trio.current_time() - died_at < 1.5, "an answer does not wait for a dead disk"
             for _ in range(3):
                 await trio.sleep(1)
@@ -338,6 +339,7 @@ async def test_hold_is_in_force_at_once_with_disk_database_and_every_venue_dead(
         first = bot.modes.view.hold.first if bot.modes.view.hold else None
         assert first is not None
         assert first.reason == "everything burns"
+        assert first.since_ns - died_ns <= 50_000_000, "in force in the step that asked for it"
         late = [r for r in world.of_kind("order_send") if r["t"] > died_at and r["purpose"] in ("open", "close")]
         assert late == []
         asked = [r for r in world.of_kind("cancel_failed") if r["t"] > died_at]

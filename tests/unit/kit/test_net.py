@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
+from typing import Any
 
 import pytest
 import trio
@@ -201,3 +203,19 @@ async def test_a_hung_handshake_can_be_cancelled_and_leaves_no_socket_behind(
     assert scope.cancelled_caught
     with trio.fail_after(5):
         await closed.wait()
+
+
+async def test_a_name_that_does_not_resolve_is_an_error_of_the_connection(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    class NoNames(trio.abc.HostnameResolver):
+        async def getaddrinfo(self, *_: Any, **__: Any) -> Any:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+        async def getnameinfo(self, *_: Any, **__: Any) -> Any:
+            raise NotImplementedError
+
+    trio.socket.set_custom_hostname_resolver(NoNames())
+    network = TcpNetwork(ssl.create_default_context())
+    with pytest.raises(OSError, match="Name or service not known"):
+        await network.connect(Address("fapi.venue.example", 443, True, ""))

@@ -255,6 +255,7 @@ async def test_a_trade_that_was_missed_is_found_though_a_newer_one_was_booked_me
     rig.um.foreign.append(missed)
     await rig.open_lot()
     await rig.settle()
+    await trio.sleep(TRADES_EVERY_S)
     await rig.reconciler.check(BINANCE_UM)
     await rig.settle()
     assert [fill.trade_id for fill in rig.foreign] == [missed.trade_id]

@@ -31,7 +31,7 @@ async def hold_naked(world: World) -> Service:
         await bot.winddown.done.wait()
     assert world.access.inside is not None
     world.access.inside.faults.clear()
-    await trio.sleep(10)
+    await trio.sleep(70)  # the breaker, which equal refusals trip as well, wants a quiet minute
     assert abs(bot.blotter.exposure()) >= bot.lot_step(), bot.modes.view.hold
     return bot
 

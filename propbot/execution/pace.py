@@ -138,4 +138,5 @@ class VenuePace:
 
 
 def _full_text(full: Full) -> str:
-    return f"the rate budget is used up: {full.window.key} {full.window.used} of {full.window.limit}"
+    """No running count: it may become a HOLD's reason, which stays the same while its cause does."""
+    return f"the rate budget is used up: {full.window.key} of {full.window.limit}"

@@ -190,4 +190,4 @@ async def test_a_baseline_moves_with_its_event_and_what_belongs_to_it_or_not_at_
             BINANCE_SPOT, "BTC", Decimal(1), reason="x", source="operator:ann", symbol="", meta={"a": "b"}
         )
     assert await ledger.meta_get("a") is None
-    assert len((await ledger.events_page(10))[0]) == 1
+    assert len((await ledger.events_page(10))[0]) == 2, "the first baseline, and its move"

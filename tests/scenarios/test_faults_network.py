@@ -352,7 +352,6 @@ def _refusals(world: World, venue: str) -> list[dict[str, object]]:
     ]  # fmt: skip
 
 
-@pytest.mark.xfail(strict=True, reason="guard rate_limit is built beside this")
 async def test_51_a_ban_is_a_hold_until_it_is_over(tmp_path: Path, autojump_clock: MockClock) -> None:
     async with open_world(tmp_path, seed=51, updates_per_s=SLOW_MARKET) as world:
         bot = await trading(world)
@@ -366,7 +365,6 @@ async def test_51_a_ban_is_a_hold_until_it_is_over(tmp_path: Path, autojump_cloc
 # --- 52
 
 
-@pytest.mark.xfail(strict=True, reason="guard rate_limit is built beside this")
 async def test_52_a_weight_that_others_used_up_counts_against_us(tmp_path: Path, autojump_clock: MockClock) -> None:
     async with open_world(tmp_path, seed=52, updates_per_s=SLOW_MARKET) as world:
         bot = await trading(world)

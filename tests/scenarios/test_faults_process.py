@@ -120,7 +120,6 @@ async def test_56_a_session_that_fails_is_told_and_started_again(tmp_path: Path,
 # --- 57
 
 
-@pytest.mark.xfail(strict=True, reason="guard loop_lag is built beside this")
 async def test_57_a_loop_that_did_not_turn_for_eight_seconds_is_a_hold(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:
@@ -363,7 +362,6 @@ async def revive(world: World, bot: Service, link_up: Callable[[], None]) -> Non
     await resume(bot, 120)
 
 
-@pytest.mark.xfail(strict=True, reason="a wind-down that no venue answered is completed beside this")
 async def test_the_hold_line_tells_what_is_left_as_soon_as_the_venues_answer_again(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:

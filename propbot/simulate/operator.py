@@ -17,6 +17,7 @@ from propbot.domain.mode import Mode
 from propbot.serve import make_app
 from propbot.service import Service
 from propbot.simulate.mortal import Killed
+from propbot.simulate.plan import FOR_GOOD
 from propbot.simulate.world import World
 
 API_TOKEN = "canary-api-token-5a1f0c9e7b3d4826af93e1"  # noqa: S105 (it must never be seen again)
@@ -102,8 +103,8 @@ class People:
         for incident in (shown or {}).get("incidents", ()):
             if incident.get("acknowledged_by") is None:
                 await self.ask("POST", f"/api/ui/incidents/{incident['id']}/ack", {"note": "seen"})
-        if "foreign trade" not in str(refused):
-            return
+        if not any(row["kind"] == "fault" and row.get("fault") in FOR_GOOD for row in self.world.rows):
+            return  # nobody touched the account: a difference would be the bot's own, and stays to be seen
         for venue, asset in (("binance-um", "BTC"), ("binance-um", "USDT"), ("binance-spot", "BTC"),
                              ("binance-spot", "USDT")):
             await self.ask(

@@ -21,6 +21,8 @@ MEAN_GAP_S = 22.0
 LATE_SHARE = 0.92
 """What only an operator's hand mends, such as a foreign trade, comes when this share of the time is over."""
 FOR_GOOD = frozenset({"foreign_trade", "foreign_order", "adjust_account", "liquidation"})
+NOT_DRAWN = frozenset({"fee_asset"})
+"""The accounts hold no third asset to take fees in: the venue would let it go below zero, as no real one does."""
 UNDONE_LATER: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "symbol_status": {"*": {"status": "TRADING"}},
     "position_mode": {"*": {"dual": False}},
@@ -177,7 +179,7 @@ def may_be_drawn(name: str) -> bool:
     kind = FAULTS[name]
     unknown_needs = any(default is ... for _, default in kind.params.values()) and name not in PARAMS
     unknown_at_once = kind.acts is Acts.AT_ONCE and name not in PARAMS
-    return name not in FOR_GOOD and not unknown_needs and not unknown_at_once
+    return name not in FOR_GOOD and name not in NOT_DRAWN and not unknown_needs and not unknown_at_once
 
 
 def _draw_fault(rng: random.Random, t: float, name: str) -> Blow:

@@ -12,6 +12,8 @@ from propbot.simulate.world import World
 
 FOREIGN = "foreign"
 """A colleague's order that rests on the account is no fault of ours, and a WARN for as long as it rests."""
+LONG_MEMORY = ("slo",)
+"""It looks back further than the quiet time: what it shows was true while faults were on."""
 WELL = (Health.OK,)
 OUR_DESCRIPTORS = Path("/proc/self/fd")
 
@@ -23,7 +25,7 @@ def note_rest(world: World, bot: Service) -> None:
     unvalued = any(account.has_unvalued_fees for account in bot.blotter.accounts.values())
     unwell = [
         f"{component.id}: {component.summary}" for component in bot.board.components()
-        if component.id in bot.watches and component.status not in WELL and FOREIGN not in component.summary
+        if component.id in bot.watches and component.id not in LONG_MEMORY and component.status not in WELL and FOREIGN not in component.summary
         and not (component.id == "kill_caps" and unvalued)
     ]
     world.note(

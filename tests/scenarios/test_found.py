@@ -1,4 +1,4 @@
-"""What `propbot simulate` found in the bot, told again without luck: a scenario for each, with the seed that found it."""
+"""What `propbot simulate` found in the bot, told again without luck; each with the seed that found it."""
 
 from __future__ import annotations
 

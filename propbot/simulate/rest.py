@@ -25,8 +25,8 @@ def note_rest(world: World, bot: Service) -> None:
     unvalued = any(account.has_unvalued_fees for account in bot.blotter.accounts.values())
     unwell = [
         f"{component.id}: {component.summary}" for component in bot.board.components()
-        if component.id in bot.watches and component.id not in LONG_MEMORY and component.status not in WELL and FOREIGN not in component.summary
-        and not (component.id == "kill_caps" and unvalued)
+        if component.id in bot.watches and component.id not in LONG_MEMORY and component.status not in WELL
+        and FOREIGN not in component.summary and not (component.id == "kill_caps" and unvalued)
     ]
     world.note(
         "at_rest", mode=str(view.mode), causes=[{"source": c.source, "reason": c.reason} for c in causes],

@@ -580,6 +580,13 @@ def test_play_money_goes_on_after_a_plain_stop_and_after_a_hold_nobody_could_sav
     assert kinds(forgotten) == {"I11"}
 
 
+def test_a_hold_that_a_broken_disk_could_not_keep_may_be_forgotten() -> None:
+    run = clean_run()
+    run.harness(15, "disk", broken=True)
+    run.set_mode(16, "HOLD", "guard:ledger", "planted", saved=False)
+    assert kinds(run) == set()
+
+
 def test_a_difference_that_recon_found_and_holds_for_is_no_violation() -> None:
     run = clean_run()
     foreign_trade(run)

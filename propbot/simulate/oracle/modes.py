@@ -29,6 +29,9 @@ class Modes:
     texts: list[str] = field(factory=list)
     """Sources and reasons of the HOLD in force."""
     _durable: bool = False
+    _disks_broken: int = 0
+    _unsaveable: bool = False
+    """The disk was broken at some moment of this HOLD: only `state_saved` proves that it is durable."""
     _resumed: bool = False
     _last_t: float = 0.0
 
@@ -42,6 +45,10 @@ class Modes:
         """What I11 says against this row, if anything."""
         kind, t = row["kind"], float(row["t"])
         told = None
+        if kind == "disk":
+            self._disks_broken += 1 if row["broken"] else -1
+            self._unsaveable = self._unsaveable or self._disks_broken > 0
+            return None
         if kind in ("crash", "start"):
             self._end_life(t)
         if kind == "mode":
@@ -61,7 +68,7 @@ class Modes:
     def _end_life(self, t: float) -> None:
         if self.mode is not None:
             self._before = self.mode
-            self._durable = self._durable or t - self.hold_t > PERSISTED_S
+            self._durable = self._durable or (t - self.hold_t > PERSISTED_S and not self._unsaveable)
         self.mode = None
         self._resumed = False
 
@@ -83,6 +90,7 @@ class Modes:
         if now == "HOLD":
             if was != "HOLD":
                 self.hold_t, self.causes, self.texts, self._durable = t, set(), [], False
+                self._unsaveable = self._disks_broken > 0
             self._add_cause(row)
             self.mode = now
             return None
@@ -103,7 +111,7 @@ def check_sticky(evidence: Evidence) -> Iterator[Violation]:
     """I11: only an operator leaves HOLD; testnet and live start in it."""
     modes = Modes()
     for row in evidence.rows:
-        if row["who"] != "bot":
+        if row["who"] != "bot" and row["kind"] != "disk":
             continue
         starting = modes.mode is None and row["kind"] == "mode"
         told = modes.feed(row)

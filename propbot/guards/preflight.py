@@ -28,7 +28,7 @@ class PreflightGuard:
     seen: Callable[[], PreflightSeen]
     id: str = field(default="preflight", init=False)
     title: str = field(default="Preflight", init=False)
-    interval_s: float = field(default=0.5, init=False)
+    interval_s: float = field(default=0.25, init=False)
 
     def look(self) -> Finding:
         seen = self.seen()

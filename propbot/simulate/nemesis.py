@@ -20,6 +20,7 @@ from propbot.kit.supervise import describe
 from propbot.simulate.operator import People
 from propbot.simulate.plan import UNDONE_LATER, VENUES, Blow
 from propbot.simulate.world import World
+from propbot.simvenue.faults import FaultError
 
 RESTART_AFTER_S = 3.0
 START_AGAIN_S = 5.0
@@ -83,7 +84,10 @@ class Nemesis:
     async def _break_venue(self, blow: Blow) -> None:
         request = dict(blow.request)
         undo_s = request.pop("undo_s", None)
-        self.world.inject(blow.venue, blow.name, **request)
+        try:
+            self.world.inject(blow.venue, blow.name, **request)
+        except FaultError:
+            return  # not possible now: there is no position to liquidate, for instance
         self.dealt[blow.kind] += 1
         if undo_s is not None:
             back = UNDONE_LATER[blow.name]

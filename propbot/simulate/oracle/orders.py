@@ -12,6 +12,7 @@ from propbot.simulate.oracle.evidence import TERMINAL, Evidence, Row, Violation,
 ZERO = Decimal(0)
 QUIET_S = 120.0
 UNKNOWN_S_MAX = 60.0
+NOT_TAKEN = ("REJECTED", "NEVER_SENT")
 _LEGAL_ID = re.compile(r"[A-Za-z0-9]{1,32}")
 """OKX's rule, the tightest of all venues."""
 
@@ -40,6 +41,8 @@ def _check_final_stays(evidence: Evidence) -> Iterator[Violation]:
             final.pop(client_order_id, None)
             continue
         known = final.get(client_order_id)
+        if known in NOT_TAKEN and state in NOT_TAKEN and client_order_id not in this_life:
+            continue  # the venue keeps no order that it refused: who asks again hears that there is none
         if known is not None and state != known and (state in TERMINAL or client_order_id in this_life):
             yield Violation("I3", row["t"], f"{client_order_id} was {known} and became {state} without a correction")
         if state in TERMINAL:

@@ -167,10 +167,12 @@ class OrderBook:
         return self.best_bid >= self.best_ask
 
     def stale(self, now_mono_s: float, max_age_s: float) -> bool:
-        """No frame for longer than `max_age_s`, or the last one that told its time was as late."""
-        if self.last_frame_mono_s is None or now_mono_s - self.last_frame_mono_s > max_age_s:
+        """What was true at the venue longer than `max_age_s` ago: how late the last frame came that told its time, and
+        how long there has been none since."""
+        if self.last_frame_mono_s is None:
             return True
-        return self.venue_lag_ms is not None and self.venue_lag_ms > max_age_s * 1000
+        late_s = 0.0 if self.venue_lag_ms is None else max(self.venue_lag_ms, 0.0) / 1000
+        return now_mono_s - self.last_frame_mono_s + late_s > max_age_s
 
     def top(self) -> TopPrices | None:
         """The exact best prices; None while unsynchronised."""

@@ -45,8 +45,11 @@ class TradingMarket:
             return f"{venue}: the book is not synchronised"
         if book.crossed:
             return f"{venue}: the book is crossed"
+        if book.venue_lag_ms is None:
+            # a ticker may carry no time: the first frames of a new connection could be old, and would look fresh
+            return f"{venue}: how late its frames come is not known yet"
         if book.stale(self.clock.mono_s(), self.book_age_s_max):
-            late = book.venue_lag_ms is not None and book.venue_lag_ms > self.book_age_s_max * 1000
+            late = book.venue_lag_ms > self.book_age_s_max * 1000
             told = "the venue's own time in its frames is older than" if late else "no frame for"
             return f"{venue}: {told} {self.book_age_s_max:g} s"
         return self._out_of_band(venue)

@@ -136,7 +136,7 @@ class Desk:
         book.apply(DepthDiff(venue, "BTCUSDT", id, id, prev, [], [], None))
         book.apply_snapshot(DepthSnapshot(venue, "BTCUSDT", id - 1, [(bid, qty)], [(ask, qty)]))
         assert book.synced
-        book.touch(trio.current_time())
+        book.touch(trio.current_time(), 0.0)
         self.market.books[venue] = book  # type: ignore[index]
         self.pipeline.on_book(venue)
 
@@ -255,7 +255,7 @@ async def test_the_whole_size_is_priced_and_not_the_top(desk: Desk) -> None:
     book.apply(DepthDiff(SPOT, "BTCUSDT", 900, 900, None, [], [], None))
     asks = [("59940.01", "0.001"), ("60080.00", "5")]
     book.apply_snapshot(DepthSnapshot(SPOT, "BTCUSDT", 899, [("59940.00", "5")], asks))
-    book.touch(trio.current_time())
+    book.touch(trio.current_time(), 0.0)
     desk.market.books[SPOT] = book  # type: ignore[index]
     assert "below" in await desk.why_not()
 
@@ -309,6 +309,7 @@ async def test_a_cap_on_the_order_is_a_refusal_too(desk: Desk) -> None:
         (lambda desk: desk.unusable.update({SPOT: "binance-spot: private stream is down"}), "private stream is down"),
         (lambda desk: desk.market.books[UM].disconnected(), "binance-um: the book is not synchronised"),
         (lambda desk: desk.market.books[UM].touch(trio.current_time() - 2), "binance-um: no frame for 1.5 s"),
+        (lambda desk: setattr(desk.market.books[UM], "venue_lag_ms", None), "how late its frames come is not known yet"),
         (lambda desk: desk.market.books[UM].touch(trio.current_time(), 1600.0), "own time in its frames is older"),
         (lambda desk: desk.market.funding.clear(), "funding of binance-um is unknown"),
         (lambda desk: setattr(desk.pipeline, "venues", (UM,)), "fewer than two venues"),
@@ -628,7 +629,7 @@ async def test_the_way_from_tick_to_order_begins_with_the_frame_that_woke(
 ) -> None:
     desk.spot_cheap()
     for book in desk.market.books.values():
-        book.touch(desk.clock.mono_s())
+        book.touch(desk.clock.mono_s(), 0.0)
     desk.pipeline.on_book(SPOT)
     send = WholeFills.carry_out
 

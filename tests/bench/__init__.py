@@ -12,7 +12,7 @@ stderr. One room a file:
     wire          the venues' network: bursts that leave in one write, floods of recorded frames
     venues        the embedded venues in a process of their own, commanded over a pipe
     loops         minimal loops of the same parts, each as a program: what the rig and the parts cost without us
-    ingest, tick_to_order, commit, hold, api, start, memory, virtual_time      one measurement each
+    ingest, tick_to_order, commit, hold, trip, api, start, memory, virtual_time      one measurement each
     goals         what the figures are held against, on stderr only
     anatomy       where the time goes, for people: a tick's journey (with stages_bot) and the flood's profile
 """

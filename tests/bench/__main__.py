@@ -15,7 +15,7 @@ from types import ModuleType
 
 import httpx
 
-from tests.bench import api, commit, hold, ingest, memory, start, tick_to_order, virtual_time
+from tests.bench import api, commit, hold, ingest, memory, start, tick_to_order, trip, virtual_time
 from tests.bench.goals import table
 from tests.bench.rig import Bench, BenchFailure, MachineTime, Metric, cores_kept_awake
 
@@ -23,7 +23,7 @@ FAILURES = (
     BenchFailure, AssertionError, OSError, httpx.HTTPError, http.client.HTTPException, subprocess.SubprocessError,
 )
 """What ends one measurement and lets the next one begin."""
-ROOMS: tuple[ModuleType, ...] = (ingest, tick_to_order, commit, hold, api, start, virtual_time, memory)
+ROOMS: tuple[ModuleType, ...] = (ingest, tick_to_order, commit, hold, trip, api, start, virtual_time, memory)
 
 
 def main() -> int:

@@ -82,13 +82,13 @@ def _hold_once(bot: BenchBot, venues: BenchVenues, rng: random.Random) -> Held:
         raise BenchFailure(f"HOLD was answered {answer.status}: {said[:300]!r}")
     time.sleep(0.1)  # what was under way arrives
     venues.ask({"do": "stop"})
-    _resume(bot)
+    resume(bot)
     since = datetime.fromisoformat(json.loads(said)["control"]["hold"]["since"])
     wall_minus_mono_ns = time.time_ns() - time.monotonic_ns()
     return Held(asked_ns, round(since.timestamp() * 1000) * 1_000_000 - wall_minus_mono_ns, answered_ns)
 
 
-def _resume(bot: BenchBot) -> None:
+def resume(bot: BenchBot) -> None:
     """Once the wind-down is over and every guard is content."""
     until_s = time.monotonic() + RESUME_S_MAX
     while True:

@@ -6,6 +6,8 @@
         N cycles: a tick that pays, its orders, a tick that closes, its orders; answers with their rows
     {"do": "trade", "settle_ms": [a, b]}, {"do": "stop"}
         the same without end until stopped
+    {"do": "rest", "id": "…"}
+        an order of that id at each venue, far from the market: one that the bot's prefix makes its own
     {"do": "stand", "paying": true}
         moves the perpetual, and leaves it there
     {"do": "rows"}
@@ -25,6 +27,7 @@ import os
 import random
 import sys
 import time
+from decimal import Decimal
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,11 +36,12 @@ import trio
 from attrs import define, field
 
 from propbot.domain.instruments import BINANCE_SPOT, BINANCE_UM, Fees
-from propbot.domain.money import ZERO
+from propbot.domain.money import ZERO, floor_to_step
+from propbot.domain.orders import Side
 from propbot.simvenue.access import HostAccess
 from propbot.simvenue.faces.limits import Limit
 from propbot.simvenue.host import HostConfig, run_host
-from propbot.simvenue.records import MarketFrame
+from propbot.simvenue.records import MarketFrame, NewOrder, SimTif, SimType
 from tests.bench import recorded
 from tests.bench.market import BenchMarket
 from tests.bench.trace import first_order_ns
@@ -96,6 +100,9 @@ class Venues:
                     self._trading.cancel()
                     await self._trading_ended.wait()
                 return {}
+            case "rest":
+                self._rest(command["id"])
+                return {}
             case "stand":
                 self.market.publish(self.market.um_tick(paying=command["paying"]))
                 return {}
@@ -112,6 +119,16 @@ class Venues:
         assert self.access.inside is not None
         rows, self._since = self.access.inside.trace.since(self._since)
         return [row for row in rows if row["kind"] != "frame"]
+
+    def _rest(self, client_order_id: str) -> None:
+        assert self.access is not None
+        assert self.access.inside is not None
+        for engine in self.access.inside.engines.values():
+            (instrument,) = (each for each in engine.instruments() if each.symbol == "BTCUSDT")
+            price = floor_to_step(engine.mark_price("BTCUSDT") * Decimal("0.97"), instrument.tick_size)
+            engine.place(
+                NewOrder(client_order_id, "BTCUSDT", Side.BUY, SimType.LIMIT, SimTif.GTC, Decimal("0.01"), price)
+            )
 
     # --- ticks
 

@@ -17,12 +17,13 @@ How a harness uses it:
 
 Rows that it reads. Bot: `start`, `crash`, `mode`, `hold_cause`, `resume`, `flags`, `state_saved`, `intent_committed`,
 `order_send` (`seen`: what each book said), `order_state`, `order_correction`, `fill_booked`, `recon`, `baseline`,
-`approval` (`id`, `state`, `proposer`, `by`, `digest`, `expires_t`). Venue: `order`, `order_reply`, `cancel`, `trade`,
-`request`, `fault`, `reply` (`retry_after`, `used_share`). Harness: `state_file` (`content`, as a start, a kill or a
-stop finds it), `disk` (`broken`), `hold_asked` (`dead`), `api` (a request: `method`, `path`, `status`, `principal`,
-`before`, `after`, `disturbed`, `hold_asked`), `at_rest` (`mode`, `causes`, `unwell`, `heartbeat_age_s`, `dead_tasks`),
-`resources` (`counts`). A missing kind of the bot or the venues makes the checker blind, not content: `check` refuses
-evidence in which the venues saw orders of ours and the bot's trace has no `mode` row at all.
+`approval` (`id`, `state`, `proposer`, `by`, `digest`, `expires_t`). Venue: `order`, `order_reply`, `order_end`,
+`cancel`, `trade`, `request`, `fault`, `reply` (`retry_after`, `used_share`). Harness: `state_file` (`content`, as a
+start, a kill or a stop finds it), `disk` (`broken`), `hold_asked` (`dead`), `api` (a request: `method`, `path`,
+`status`, `principal`, `before`, `after`, `disturbed`, `hold_asked`), `at_rest` (`mode`, `causes`, `unwell`,
+`heartbeat_age_s`, `dead_tasks`), `resources` (`counts`). A missing kind of the bot or the venues makes the checker
+blind, not content: `check` refuses evidence in which the venues saw orders of ours and the bot's trace has no `mode`
+row at all.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ class _Watch:
                 yield f"{venue} got the {purpose} order {client_order_id} {t - self.hold.t:g} s after the HOLD"
         elif kind == "order_reply" and row.get("status") in _RESTING and client_order_id in self.purposes:
             self.resting[client_order_id] = venue
-        elif kind in ("cancel", "cancel_reply", "order_reply", "trade"):
+        elif kind in ("cancel", "cancel_reply", "order_reply", "order_end", "trade"):
             gone = [client_order_id] if client_order_id in self.resting else []
             if row.get("all"):
                 gone = [each for each, of in self.resting.items() if of == venue]

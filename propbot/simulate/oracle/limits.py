@@ -42,7 +42,7 @@ def check_limits(evidence: Evidence) -> Iterator[Violation]:
     """I2."""
     sides = {venue: _VenueSide() for venue in evidence.venues}
     recent: deque[float] = deque()
-    for row in evidence.of_venues("order", "order_reply", "cancel", "trade"):
+    for row in evidence.of_venues("order", "order_reply", "order_end", "cancel", "trade"):
         side = sides[row["venue"]]
         if row["kind"] != "order":
             _move(evidence, side, row)

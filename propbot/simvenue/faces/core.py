@@ -69,6 +69,10 @@ class Core:
             self.counters.order_accepted()
         trade = event.trade
         if trade is None:
+            if event.what != "NEW":  # also one that nobody asked to cancel: it expired, or a countdown ran out
+                client_order_id = event.order.request.client_order_id
+                status = str(event.status)
+                self.trace.row(self.venue, "out", "order_end", client_order_id=client_order_id, status=status)
             return
         if event.filled_qty == trade.qty:
             self.counters.order_first_filled()

@@ -99,10 +99,10 @@ class TradingMarket:
         now_s = self.clock.mono_s()
         sights: dict[VenueId, Mapping[str, Any]] = {}
         for venue, book in self.books.items():
-            top, last_s = book.top(), book.last_frame_mono_s
+            top, age_s = book.top(), book.age_s(now_s)
             sights[venue] = {
                 "u": book.update_id, "synced": book.synced, "crossed": book.crossed,
-                "age_s": None if last_s is None else round(now_s - last_s, 6),
+                "age_s": None if age_s is None else round(age_s, 6),
                 "bid": None if top is None else amount_text(top.bid),
                 "ask": None if top is None else amount_text(top.ask),
             }

@@ -298,13 +298,9 @@ class Service:
         return self.pipeline.why_not
 
     def book_ages_s(self) -> Mapping[str, float | None]:
-        """Since the last frame came, and as much more as that one was late by the venue's own clock."""
+        """None for a book that is not in sync."""
         now = self.seams.clock.mono_s()
-        return {
-            venue: now - book.last_frame_mono_s + max(book.venue_lag_ms or 0.0, 0.0) / 1000
-            if book.synced and book.last_frame_mono_s is not None else None
-            for venue, book in self.market.books.items()
-        }
+        return {venue: book.age_s(now) if book.synced else None for venue, book in self.market.books.items()}
 
     def listings(self) -> Mapping[str, ListingSeen]:
         now = self.seams.clock.mono_s()

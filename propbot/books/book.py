@@ -72,6 +72,8 @@ class OrderBook:
         self.last_frame_mono_s: float | None = None
         self.venue_lag_ms: float | None = None
         """Venue's clock at arrival minus the frame's own time; None until a frame carried one."""
+        self._timed_mono_s = 0.0
+        """When that frame arrived."""
         self.on_top: TopSeen | None = None
         """Hears of every frame that carries prices; for traces."""
         self._bids, self._asks = Ladder(1), Ladder(-1)
@@ -134,7 +136,7 @@ class OrderBook:
         """A frame arrived, of whatever kind."""
         self.last_frame_mono_s = now_mono_s
         if venue_lag_ms is not None:
-            self.venue_lag_ms = venue_lag_ms
+            self.venue_lag_ms, self._timed_mono_s = venue_lag_ms, now_mono_s
 
     def disconnected(self) -> None:
         """The stream ended: what was known may be wrong from here on."""
@@ -166,13 +168,19 @@ class OrderBook:
     def crossed(self) -> bool:
         return self.best_bid >= self.best_ask
 
-    def stale(self, now_mono_s: float, max_age_s: float) -> bool:
-        """What was true at the venue longer than `max_age_s` ago: how late the last frame came that told its time, and
-        how long there has been none since."""
+    def age_s(self, now_mono_s: float) -> float | None:
+        """How old what we know of the venue is: how late the last frame came that told its time, and how long there
+        has been none such since. A frame without a time (spot's ticker) may have been seconds on its way, and makes
+        nothing fresh. None before the first frame; the time since the last one while none has told its time."""
         if self.last_frame_mono_s is None:
-            return True
-        late_s = 0.0 if self.venue_lag_ms is None else max(self.venue_lag_ms, 0.0) / 1000
-        return now_mono_s - self.last_frame_mono_s + late_s > max_age_s
+            return None
+        if self.venue_lag_ms is None:
+            return now_mono_s - self.last_frame_mono_s
+        return now_mono_s - self._timed_mono_s + max(self.venue_lag_ms, 0.0) / 1000
+
+    def stale(self, now_mono_s: float, max_age_s: float) -> bool:
+        age_s = self.age_s(now_mono_s)
+        return age_s is None or age_s > max_age_s
 
     def top(self) -> TopPrices | None:
         """The exact best prices; None while unsynchronised."""

@@ -308,7 +308,7 @@ async def test_a_cap_on_the_order_is_a_refusal_too(desk: Desk) -> None:
         (lambda desk: setattr(desk, "state", evolve(desk.state, safe_mode=True)), "safe_mode is on"),
         (lambda desk: desk.unusable.update({SPOT: "binance-spot: private stream is down"}), "private stream is down"),
         (lambda desk: desk.market.books[UM].disconnected(), "binance-um: the book is not synchronised"),
-        (lambda desk: desk.market.books[UM].touch(trio.current_time() - 2), "binance-um: no frame for 1.5 s"),
+        (lambda desk: desk.market.books[UM].touch(trio.current_time() - 2, 0.0), "binance-um: no frame for 1.5 s"),
         (lambda desk: setattr(desk.market.books[UM], "venue_lag_ms", None), "late its frames come is not known yet"),
         (lambda desk: desk.market.books[UM].touch(trio.current_time(), 1600.0), "own time in its frames is older"),
         (lambda desk: desk.market.funding.clear(), "funding of binance-um is unknown"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from propbot.simulate.oracle.evidence import Evidence, Violation
@@ -16,6 +17,8 @@ def check_rates(evidence: Evidence) -> Iterator[Violation]:
     """I18."""
     paused_until: dict[str, tuple[float, float]] = {}
     nudged: set[str] = set()
+    dripping_until: dict[str, float] = {}
+    """A refusal that comes byte by byte is not read before its time is over."""
     over: set[str] = set()
     for row in evidence.rows:
         if row["who"] != "venue":
@@ -25,6 +28,9 @@ def check_rates(evidence: Evidence) -> Iterator[Violation]:
         venue, t = str(row["venue"]), float(row["t"])
         if row["kind"] == "fault" and str(row.get("fault")).startswith(_NUDGED):
             nudged.add(venue)
+        elif row["kind"] == "fault" and row.get("fault") == "drip_body":
+            lasts_s = float((row.get("params") or {}).get("seconds", math.inf)) if row["what"] == "injected" else 0.0
+            dripping_until[venue] = t + lasts_s
         elif row["kind"] == "request" and venue in paused_until:
             since, until = paused_until[venue]
             if since + IN_FLIGHT_S < t < until:
@@ -32,7 +38,8 @@ def check_rates(evidence: Evidence) -> Iterator[Violation]:
                 yield Violation("I18", t, told)
                 del paused_until[venue]
         elif row["kind"] == "reply":
-            if row.get("retry_after") is not None and row["status"] in (418, 429):
+            readable = t > dripping_until.get(venue, -math.inf)
+            if row.get("retry_after") is not None and row["status"] in (418, 429) and readable:
                 paused_until[venue] = (t, t + float(row["retry_after"]) - 1.0)
             if row["status"] == 418 and venue not in nudged:
                 yield Violation("I18", t, f"{venue} banned us")

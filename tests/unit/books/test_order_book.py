@@ -284,6 +284,9 @@ def test_a_book_is_stale_without_frames_and_when_frames_are_late(synced: OrderBo
     assert synced.stale(12.1, 1.5), "frames without a time say nothing about it"
     synced.touch(12.2, -20.0)
     assert not synced.stale(12.2, 1.5)
+    synced.touch(13.8)
+    assert synced.stale(13.8, 1.5), "a frame without a time may have been on its way for as long"
+    assert synced.age_s(13.8) == pytest.approx(1.6)
 
 
 # --- checking against a snapshot

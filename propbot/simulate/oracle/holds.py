@@ -41,6 +41,7 @@ class _Watch:
     hold: _Hold | None = None
     resting: dict[str, str] = field(factory=dict)
     purposes: dict[str, str] = field(factory=dict)
+    ended: set[str] = field(factory=set)
     fault_t: dict[str, float] = field(factory=dict)
     broken_disks: int = 0
 
@@ -77,8 +78,10 @@ class _Watch:
             if self.hold is not None and purpose in _NEW_RISK and t - self.hold.t > ORDERS_S + WIRE_S:
                 yield f"{venue} got the {purpose} order {client_order_id} {t - self.hold.t:g} s after the HOLD"
         elif kind == "order_reply" and row.get("status") in _RESTING and client_order_id in self.purposes:
-            self.resting[client_order_id] = venue
+            if client_order_id not in self.ended:  # an answer that was delayed may tell of what is long over
+                self.resting[client_order_id] = venue
         elif kind in ("cancel", "cancel_reply", "order_reply", "order_end", "trade"):
+            self.ended.add(client_order_id)
             gone = [client_order_id] if client_order_id in self.resting else []
             if row.get("all"):
                 gone = [each for each, of in self.resting.items() if of == venue]

@@ -378,7 +378,10 @@ class Service:
 
     async def run_preflight(self, why: str) -> Preflight:
         """Within five seconds; the guard of that name trips or clears by what it found."""
+        before = self.preflight.last
         result = await self.preflight.run()
+        if result is before:  # just asked: nothing new to tell
+            return result
         self.watches["preflight"].look()
         self.seams.trace("preflight", why=why, ok=result.ok, failures=list(result.failures))
         level, story = ("INFO", "every check passed") if result.ok else ("ERROR", "; ".join(result.failures))

@@ -351,7 +351,7 @@ class ServiceDesk:
             return [_words(refusal)]
         if patch.mode is None:
             return []
-        came_in = await self._preflight()
+        came_in = await self._preflight(patch.mode)
         return self.service.modes.resume_problems(patch.mode) if came_in is None else came_in.reasons
 
     async def apply(self, change: Mapping[str, Any], proposer: str, seconded: Seconded) -> Done | Conflict:
@@ -381,7 +381,7 @@ class ServiceDesk:
             self.service.drain_asked = DrainAsked(operator, timeout_s)
         if patch.mode in (Mode.RUN, Mode.DRAIN):
             # an approved change had its preflight before the approval was spent: no checkpoint from there to here
-            came_in = None if seconded is not None else await self._preflight()
+            came_in = None if seconded is not None else await self._preflight(patch.mode)
             if came_in is not None:
                 return came_in
             try:
@@ -435,11 +435,15 @@ class ServiceDesk:
             case Pending():
                 raise AssertionError("one approval asks for no other")
 
-    async def _preflight(self) -> Conflict | None:
-        """Before HOLD is left. What fails is a blocker by its guard; a HOLD that is asked for meanwhile wins."""
+    async def _preflight(self, mode: Mode) -> Conflict | None:
+        """Before HOLD is left, and only if nothing else stands in the way: no venue is asked in vain. What fails is a
+        blocker by its guard; a HOLD that is asked for meanwhile wins."""
         modes = self.service.modes
         if modes.view.mode is not Mode.HOLD:
             return None
+        others = [reason for reason in modes.resume_problems(mode) if not reason.startswith("guard:preflight ")]
+        if others:
+            return Conflict(modes.resume_problems(mode))
         asked = modes.holds
         result = await self.service.run_preflight("resume")
         if result.ok and modes.holds != asked:

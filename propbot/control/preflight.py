@@ -8,6 +8,7 @@ failed forbids leaving HOLD, one that warns does not. Texts of failures name thr
 
 from __future__ import annotations
 
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Protocol
@@ -25,6 +26,7 @@ from propbot.domain.market import DepthSnapshot
 from propbot.domain.money import ZERO, amount_text
 from propbot.domain.orders import Balance
 
+AGAIN_S = 3.0
 CHECK_S = 2.0
 
 
@@ -52,11 +54,15 @@ class PreflightRunner:
     look_at_disk: Callable[[], Awaitable[DiskSeen]]
     clock: Clock
     last: Preflight | None = None
+    _last_mono_s: float = -math.inf
     _running: trio.Lock = field(factory=trio.Lock)
 
     async def run(self) -> Preflight:
-        """Ends within `total_s`."""
+        """Ends within `total_s`. Who asks again within AGAIN_S is told what the last run found: a resume that is tried
+        again and again must not use up the venues' rate budget, and with it its own chance."""
         async with self._running:
+            if self.last is not None and self.clock.mono_s() - self._last_mono_s < AGAIN_S:
+                return self.last
             found = Found()
             with trio.move_on_after(self.rules.total_s):
                 async with trio.open_nursery() as nursery:
@@ -65,7 +71,7 @@ class PreflightRunner:
                         nursery.start_soon(self._check_venue, venue, gateway, found)
             self._check_sizes(found)
             ordered = sorted(found.checks.values(), key=lambda check: check.name)
-            self.last = Preflight(self.clock.wall_ns(), tuple(ordered))
+            self.last, self._last_mono_s = Preflight(self.clock.wall_ns(), tuple(ordered)), self.clock.mono_s()
             return self.last
 
     # --- this machine

@@ -10,6 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from propbot.control.desk import ServiceDesk
+from propbot.control.preflight import AGAIN_S
 from propbot.domain.mode import Mode
 from propbot.service import Service
 from propbot.simulate.world import World, open_world
@@ -41,6 +42,8 @@ async def test_an_account_in_hedge_mode_is_a_hold_before_the_first_order(
         assert isinstance(refused, Conflict)
         assert "hedge mode" in refused.reasons[0]
         world.inject("binance-um", "position_mode", params={"dual": False})
+        assert isinstance(await resume(bot), Conflict), "asked a moment ago: it is not asked again at once"
+        await trio.sleep(AGAIN_S)
         assert isinstance(await resume(bot), Done)
         assert bot.modes.view.mode is Mode.RUN
         await trio.sleep(20)
@@ -123,3 +126,42 @@ async def test_a_key_that_can_withdraw_is_a_warning_with_play_money(tmp_path: Pa
         (shown,) = [each for each in bot.board.components() if each.id == "preflight"]
         assert "the key can withdraw" in shown.summary
         assert shown.metrics["binance-spot.key_withdraws"] is True
+
+
+async def test_a_resume_that_is_tried_again_and_again_does_not_use_up_the_venues_rate_budget(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """A script that tried every 50 ms once spent the whole budget on preflights, and no resume came through."""
+    async with open_world(tmp_path, seed=5) as world:
+        bot = await world.start_bot()
+        await trio.sleep(12)
+        bot.modes.hold("drill", "operator:test")
+        await bot.winddown.done.wait()
+        world.inject("binance-um", "position_mode")
+        before = asked_for_mode(world)
+        for _ in range(200):
+            assert isinstance(await resume(bot), Conflict)
+            await trio.sleep(0.05)
+        assert 2 <= asked_for_mode(world) - before <= 5
+        world.inject("binance-um", "position_mode", params={"dual": False})
+        await trio.sleep(AGAIN_S)
+        assert isinstance(await resume(bot), Done)
+
+
+async def test_no_venue_is_asked_while_something_else_stands_in_the_way(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_world(tmp_path, seed=5) as world:
+        bot = await world.start_bot()
+        await trio.sleep(12)
+        bot.task_ended("resolver", ValueError("boom"), "ValueError: boom")
+        await bot.winddown.done.wait()
+        before = asked_for_mode(world)
+        refused = await resume(bot)
+        assert isinstance(refused, Conflict)
+        assert "task resolver is dead" in refused.reasons[0]
+        assert asked_for_mode(world) == before
+
+
+def asked_for_mode(world: World) -> int:
+    return sum(row["path"].endswith("/positionSide/dual") for row in world.of_kind("request", "venue"))

@@ -27,7 +27,7 @@ LOOK_EVERY_S = 0.25
 
 
 class DeadManGateway(Protocol):
-    async def open_orders(self, symbol: str) -> Sequence[OrderReport]: ...
+    async def open_orders(self, symbol: str, *, urgent: bool = False) -> Sequence[OrderReport]: ...
     async def set_dead_man(self, symbol: str, countdown_ms: int) -> None: ...
 
 
@@ -77,7 +77,7 @@ class DeadMan:
         """Ask what is open; arm, or switch off. Cancelled midway: it is as armed as the venue heard of it."""
         self._looked_mono_s = self.clock.mono_s()
         try:
-            orders = await self.gateway.open_orders(self.symbol)
+            orders = await self.gateway.open_orders(self.symbol, urgent=True)
             self.resting = sum(is_ours(order.client_order_id) for order in orders)
             self.foreign = len(orders) - self.resting
             if self.resting and not self.foreign:

@@ -107,13 +107,15 @@ class VenueGateway(VenueLine):
         if isinstance(error, ProtocolViolation) and error.http_status is None:
             self.on_unreadable(str(error))
 
-    async def open_orders(self, symbol: str, *, timeout_s: float = TIMEOUT_S) -> Sequence[OrderReport]:
-        """Out of the reserve: a cancel begins and ends with it."""
+    async def open_orders(
+        self, symbol: str, *, urgent: bool = False, timeout_s: float = TIMEOUT_S
+    ) -> Sequence[OrderReport]:
+        """`urgent`: out of the reserve, for who cancels what it finds."""
         return await self.ask_signed(
             lambda ts_ms: self.dialect.call_open_orders(symbol, ts_ms),
             self.dialect.read_open_orders,
             timeout_s,
-            urgency=Urgency.RESERVE,
+            urgency=Urgency.RESERVE if urgent else Urgency.NORMAL,
         )
 
     @property

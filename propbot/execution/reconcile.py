@@ -197,7 +197,6 @@ class Reconciler:
             before = self.blotter.activity
             positions = await gateway.positions(instrument.symbol)
             balances = await gateway.balances()
-            # last: it may use the venue's reserve, and is not asked where reading has to wait
             open_orders = await gateway.open_orders(instrument.symbol)
             self.state[venue].own_orders = sum(is_ours(order.client_order_id) for order in open_orders)
             self.state[venue].foreign_orders = len(open_orders) - self.state[venue].own_orders

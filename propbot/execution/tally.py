@@ -14,6 +14,7 @@ from propbot.domain.clock import Clock
 from propbot.domain.errors import (
     AccessRefused,
     ClockRefused,
+    ConnectFailed,
     OrderNotFound,
     ProtocolViolation,
     VenueError,
@@ -76,6 +77,10 @@ class OrderTally:
             self.rejected.note(now, float(rejected))
 
     def note_cancel(self, error: VenueError | None) -> None:
+        """None: it went through. A venue that no byte reaches refuses nothing: that is another guard's business, and an
+        outage must not be held against the cancels for as long as a service level remembers."""
+        if isinstance(error, ConnectFailed):
+            return
         failed = error is not None and not isinstance(error, OrderNotFound)
         self.cancel_failed.note(self.clock.mono_s(), float(failed))
 

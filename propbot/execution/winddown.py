@@ -122,7 +122,7 @@ class WindDown:
                 nursery.start_soon(self._cancel, venue, client_order_id)
             nursery.start_soon(self._cancel_others, venue, frozenset(known))
         try:
-            return sum(is_ours(order.client_order_id) for order in await gateway.open_orders(self.symbol))
+            return sum(is_ours(order.client_order_id) for order in await gateway.open_orders(self.symbol, urgent=True))
         except VenueError as error:
             self.trace("read_back_failed", venue=venue, error=str(error))
             return None
@@ -136,7 +136,7 @@ class WindDown:
     async def _cancel_others(self, venue: VenueId, asked: Collection[str]) -> None:
         """What the venue has open of ours beyond what we know of: a crash may have forgotten it."""
         try:
-            found = await self.gateways[venue].open_orders(self.symbol)
+            found = await self.gateways[venue].open_orders(self.symbol, urgent=True)
         except VenueError as error:
             self.trace("read_back_failed", venue=venue, error=str(error))
             return

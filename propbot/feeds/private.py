@@ -19,7 +19,7 @@ from propbot.domain.dialect import Dialect, HttpCall, HttpReply
 from propbot.domain.errors import AccessRefused, ProtocolViolation, VenueError, VenueRetry
 from propbot.domain.instruments import Endpoints
 from propbot.domain.orders import PrivateEnded, PrivateEvent, PrivateReady
-from propbot.feeds.session import FeedHealth, end_reason, open_session
+from propbot.feeds.session import HEALTHY_S, FeedHealth, end_reason, open_session
 from propbot.kit.net import Network
 from propbot.kit.supervise import Backoff
 from propbot.kit.ws import OpenWebSocket, WebSocket, WebSocketClosed
@@ -149,6 +149,7 @@ class PrivateFeed:
             raise VenueRetry(self.dialect.venue, f"the private stream was not ready within {self.ready_timeout_s:g} s")
 
     async def _ping(self, ws: WebSocket, backoff: Backoff) -> None:
+        await trio.sleep(HEALTHY_S)
         while True:
             with trio.move_on_after(self.ping_timeout_s) as waiting:
                 try:

@@ -22,7 +22,7 @@ from propbot.domain.dialect import Dialect
 from propbot.domain.errors import ProtocolViolation, VenueError, VenueRetry
 from propbot.domain.instruments import Endpoints
 from propbot.domain.market import DepthSnapshot, PublicEvent, VenueNotice
-from propbot.feeds.session import FeedHealth, end_reason, open_session
+from propbot.feeds.session import HEALTHY_S, FeedHealth, end_reason, open_session
 from propbot.kit.net import Network
 from propbot.kit.supervise import Backoff
 from propbot.kit.ws import OpenWebSocket, WebSocket, WebSocketClosed
@@ -87,6 +87,7 @@ class PublicFeed:
             self.on_change()
 
     async def _read(self, ws: WebSocket, backoff: Backoff) -> None:
+        healthy_at_s: float | None = None
         healthy = False
         while True:
             try:
@@ -94,8 +95,11 @@ class PublicFeed:
             except WebSocketClosed as closed:  # in our words before the nursery makes a group of it
                 raise VenueRetry(self.dialect.venue, str(closed)) from closed
             if self._take(frame) and not healthy:
-                healthy = True
-                backoff.reset()
+                now = self.clock.mono_s()
+                healthy_at_s = healthy_at_s or now + HEALTHY_S
+                healthy = now >= healthy_at_s
+                if healthy:
+                    backoff.reset()
 
     def _take(self, frame: str | bytes) -> bool:
         """Read and apply one frame; whether it carried an event."""

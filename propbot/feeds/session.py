@@ -18,6 +18,9 @@ from propbot.kit.ws import OpenWebSocket, WebSocket, WebSocketClosed
 
 CONNECT_S_MAX = 10.0
 VIOLATIONS_IN_A_ROW_MAX = 5
+HEALTHY_S = 2.0
+"""A session that has lasted so long is healthy, and its back-off begins anew. One that is closed as soon as it is open
+comes back slower each time: each reconnect makes us ask for what was missed, out of the venue's rate limit."""
 
 
 @define(eq=False)

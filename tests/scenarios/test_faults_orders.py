@@ -12,12 +12,14 @@ import trio
 from attrs import evolve
 from trio.testing import MockClock
 
+from propbot.control.desk import ServiceDesk
 from propbot.domain.mode import Mode
 from propbot.domain.orders import Purpose
 from propbot.pipeline import Pipeline
 from propbot.service import Service
 from propbot.simulate.truth import assert_invariants
 from propbot.simulate.world import World, open_world
+from propbot.status.desk import ControlPatch, Done
 from tests.scenarios.test_faults import come_to_rest
 from tests.scenarios.test_faults_market import (
     CALM,
@@ -53,10 +55,10 @@ async def next_send(world: World, venue: str, within_s: float = 120.0, purpose: 
 
 
 async def resume_when_clear(bot: Service, within_s: float = 90.0) -> None:
+    desk = ServiceDesk(bot, bot.keeper)
     with trio.fail_after(within_s):
-        while bot.blockers():
+        while not isinstance(await desk.apply_control(ControlPatch(mode=Mode.RUN), "test"), Done):
             await trio.sleep(0.5)
-    bot.modes.resume("test")
 
 
 async def test_the_streams_word_ends_what_a_timeout_left_open_and_nothing_is_sent_again(

@@ -200,7 +200,7 @@ class ScriptedVenue:
                 return evolve(report, state=OrderState.CANCELED)
         raise OrderNotFound(self.venue, "no such order", code=-2011, http_status=400)
 
-    async def open_orders(self, symbol: str) -> Sequence[OrderReport]:
+    async def open_orders(self, symbol: str, *, urgent: bool = False) -> Sequence[OrderReport]:
         await self._asked()
         return tuple(self.resting)
 

@@ -29,7 +29,7 @@ class Switch:
     set: list[tuple[float, int]] = field(factory=list)
     looks: int = 0
 
-    async def open_orders(self, symbol: str) -> Any:
+    async def open_orders(self, symbol: str, *, urgent: bool = False) -> Any:
         self.looks += 1
         self._answer()
         return [

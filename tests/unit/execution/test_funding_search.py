@@ -58,7 +58,7 @@ class Venue:
     async def trades(self, symbol: str, from_trade_id: int | None) -> Sequence[Any]:
         return ()
 
-    async def open_orders(self, symbol: str) -> Sequence[OrderReport]:
+    async def open_orders(self, symbol: str, *, urgent: bool = False) -> Sequence[OrderReport]:
         return ()
 
     async def positions(self, symbol: str) -> Sequence[VenuePosition]:

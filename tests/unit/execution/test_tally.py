@@ -16,6 +16,7 @@ from propbot.domain.errors import (
     RateLimited,
     VenueError,
     VenueRefused,
+    VenueRetry,
 )
 from propbot.domain.instruments import BINANCE_SPOT, BINANCE_UM
 from propbot.domain.orders import OrderReport, OrderState, Side
@@ -94,8 +95,9 @@ def test_an_order_that_the_venue_reports_as_rejected_counts(tally: OrderTally) -
     assert tally.rejections[BINANCE_UM].count == 1
 
 
-def test_a_cancel_that_comes_too_late_is_no_failure(tally: OrderTally) -> None:
+def test_a_cancel_that_comes_too_late_or_reaches_nobody_is_no_failure(tally: OrderTally) -> None:
     tally.note_cancel(None)
     tally.note_cancel(OrderNotFound("binance-um", "no such order", code=-2011, http_status=400))
     tally.note_cancel(ConnectFailed("binance-um", "refused"))
+    tally.note_cancel(VenueRetry("binance-um", "no answer"))
     assert tally.cancel_failed.values(10.0) == [0.0, 0.0, 1.0]

@@ -146,7 +146,7 @@ async def test_what_freeze_leaves_naked_is_named(rig: Rig, heard: Heard, answer:
 async def test_it_ends_by_its_deadline_with_venues_that_hang(
     rig: Rig, heard: Heard, answer: Any, monkeypatch: pytest.MonkeyPatch, autojump_clock: Any
 ) -> None:
-    async def hang(self: Any, *_: object) -> Any:
+    async def hang(self: Any, *_: object, **__: object) -> Any:
         await trio.sleep_forever()
 
     rig.um.script = [answer(error=OutcomeUnknown("binance-um", "lost"), reaches=False)]

@@ -71,6 +71,8 @@ LEDGER_PATIENCE_S = 0.5
 STATE_GENERATION = "state_generation"
 """What the ledger remembers of the state file, so that an older copy of it is known for one."""
 HEAD_TOLD_EVERY_S = 3600.0
+GOES_ON = frozenset({"state"})
+"""Engine tasks that are begun again after their failure was told."""
 FUNDING_EVERY_S = 60.0
 FUNDING_RETRY_S = 1.0
 """While it is unknown nothing is opened; also how long after a settlement the next one is asked for."""
@@ -268,6 +270,9 @@ async def _engine_task(service: Service, name: str, task: Callable[[], Awaitable
             service.task_ended(task_name, error, "it returned" if error is None else describe(error))
 
     await run_reporting_crash(name, task, on_crash=ended)
+    while name in GOES_ON:  # it stays accused, and HOLD can't be left; but the HOLD itself must become durable
+        await trio.sleep(0.05)
+        await run_reporting_crash(name, task, on_crash=ended)
 
 
 async def _run_api(

@@ -10,6 +10,7 @@ from trio.testing import MockClock
 from propbot.control.desk import ServiceDesk
 from propbot.domain.instruments import BINANCE_SPOT, BINANCE_UM, VenueId
 from propbot.domain.mode import Mode
+from propbot.ledger.reads import EventFilter
 from propbot.service import Service
 from propbot.simulate.truth import assert_invariants
 from propbot.simulate.world import World, open_world
@@ -51,7 +52,8 @@ async def test_accepting_what_the_account_holds_clears_recon_and_trading_goes_on
         assert isinstance(await desk.apply_control(ControlPatch(mode=Mode.RUN), "ann"), Done)
         await trio.sleep(30)
         assert bot.modes.view.mode is Mode.RUN
-        events = [row for row in (await bot.ledger.events_page(1000))[0] if row.kind == "baseline"]
+        moves = (await bot.ledger.events_page(1000, None, EventFilter(kind="baseline")))[0]
+        events = [row for row in moves if row.source.startswith("operator:")]
         assert [(row.source, row.details["old"], row.details["asset"]) for row in reversed(events)] == [
             ("operator:ann", "0", "BTC"), ("operator:ann", events[0].details["old"], "USDT")
         ]  # fmt: skip

@@ -211,7 +211,7 @@ def change_that_nobody_wrote_down(run: Run) -> None:
 
 
 def request_weight_above_the_share(run: Run) -> None:
-    run.find("reply", venue=UM)["used_share"] = 0.81
+    run.find("reply", venue=UM)["used_share"] = 0.83
 
 
 def request_before_its_retry_after(run: Run) -> None:

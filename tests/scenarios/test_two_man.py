@@ -128,7 +128,8 @@ async def test_two_people_leave_hold_and_the_trail_names_both(tmp_path: Path, au
         assert steps[1]["t"] < steps[1]["expires_t"] == pytest.approx(steps[0]["t"] + 300)
         events, _ = await callers.bot.ledger.events_page(1000)
         said = [each.message for each in reversed(events) if each.kind == "approval"]
-        assert said == [f"approval {id} (mode=RUN) of ann: {step}" for step in ("PENDING", "APPROVED by bob")]
+        steps_said = [f"approval {id} (mode=RUN) of ann: {step}" for step in ("PENDING", "APPROVED by bob")]
+        assert said == [*steps_said, f"approval {id} took effect"]
         assert first_bad(reversed(events)) is None
         component = callers.bot.board.component("approvals")
         assert component is not None
@@ -247,7 +248,7 @@ async def test_any_hold_in_between_voids_what_waits(tmp_path: Path, autojump_clo
             assert row is not None
             assert (row.state, row.reason) == ("VOID", "a HOLD came in between"), "it is written down too"
         id = await callers.propose()
-        callers.bot.trip("a guard that trips", "guard:hedge")
+        callers.bot.trip("net exposure 0.01 BTC for longer than 5 s", "guard:hedge")
         assert (await callers.approve("bob", id)).status_code == 409
         assert resumes(world) == []
 
@@ -262,7 +263,7 @@ async def test_a_hold_while_the_approval_is_written_spends_it_without_effect(
 
         async def decide_and_be_overtaken(decided: Any) -> bool:
             first = await decide(decided)
-            callers.bot.enter_hold("something happened", "guard:recon")
+            callers.bot.enter_hold("binance-um BTCUSDT ledger 0.012, venue 0.010", "guard:recon")
             return first
 
         ledger.decide_approval = decide_and_be_overtaken  # type: ignore[method-assign]
@@ -302,12 +303,12 @@ async def test_a_guard_that_has_not_cleared_refuses_and_the_proposal_waits_on(
     async with held_world(tmp_path) as (world, callers):
         id = await callers.propose()
         callers.bot.watches["recon"].tripped = "binance-um BTCUSDT differs"
-        callers.bot.modes.blockers = lambda: ["guard:recon has not cleared"]
+        callers.bot.modes.blockers = lambda mode: ["guard:recon has not cleared"]
         answer = await callers.approve("bob", id)
         assert (answer.status_code, answer.json()["reasons"]) == (409, ["guard:recon has not cleared"])
         assert (await callers.patch("cy", mode="RUN")).status_code == 409, "nor is anything new proposed"
         assert (await callers.state_of(id))[0] == "PENDING"
-        callers.bot.modes.blockers = lambda: ()
+        callers.bot.modes.blockers = lambda mode: ()
         assert (await callers.approve("bob", id)).status_code == 200
         assert len(resumes(world)) == 1
 

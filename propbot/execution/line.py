@@ -211,7 +211,9 @@ class VenueLine:
             left = True
 
         try:
-            reply = await self.client.request(call, timeout_s=timeout_s, last_check=check, after_send=after_send)
+            reply = await self.client.request(
+                call, timeout_s=timeout_s, last_check=check, after_send=after_send, on_head=self._obey
+            )
             told = dict(self.dialect.read_usage(reply.headers).counts)
         except NotSent as error:
             self._note_lost(str(error))
@@ -228,9 +230,12 @@ class VenueLine:
         self.last_answer_mono_s = self.clock.mono_s()
         self.lost_since_mono_s = None
         self.usage.update(told)
-        if reply.status in PAUSE_S:
-            self._pause(reply.status, _retry_after_s(reply.headers, PAUSE_S[reply.status]))
         return reply
+
+    def _obey(self, status: int, headers: Mapping[str, str]) -> None:
+        """A pause counts from its head on: the body of a 429 that drips must not make us ask again."""
+        if status in PAUSE_S:
+            self._pause(status, _retry_after_s(headers, PAUSE_S[status]))
 
     def _note_lost(self, story: str) -> None:
         self.last_error = story

@@ -22,7 +22,7 @@ import h11
 import trio
 
 from propbot.domain.dialect import HttpCall, HttpReply
-from propbot.kit.http1_connection import BODY_BYTES_MAX, AnswerLost, Connection, NotSent, SyncHook
+from propbot.kit.http1_connection import BODY_BYTES_MAX, AnswerLost, Connection, HeadHook, NotSent, SyncHook
 from propbot.kit.net import Address, Network, parse_address
 
 __all__ = ["BODY_BYTES_MAX", "IDLE_S_MAX", "AnswerLost", "HttpClient", "NotSent", "open_http_client"]
@@ -65,12 +65,14 @@ class HttpClient:
         timeout_s: float,
         last_check: SyncHook | None = None,
         after_send: SyncHook | None = None,
+        on_head: HeadHook | None = None,
     ) -> HttpReply:
         """The reply, whatever its status. One deadline covers waiting for a connection, opening it, and all of the
         exchange.
 
         `last_check` runs right before the first byte, with no checkpoint between; what it raises comes out of here
-        and nothing leaves. `after_send` runs right after the last byte was handed over. Raises NotSent or AnswerLost.
+        and nothing leaves. `after_send` runs right after the last byte was handed over, `on_head` with status and
+        headers as soon as they are there: a body may never come. Raises NotSent or AnswerLost.
         Cancelled midway: the connection is closed; whether the request left is what the hooks saw.
         """
         request = self._encode(call)
@@ -78,7 +80,7 @@ class HttpClient:
         with trio.move_on_after(timeout_s):
             connection = await self._take()
             try:
-                return await connection.exchange(self._skeleton(call.method), request, last_check, after_send)
+                return await connection.exchange(self._skeleton(call.method), request, last_check, after_send, on_head)
             except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, h11.RemoteProtocolError) as error:
                 kind = AnswerLost if connection.bytes_left else NotSent
                 raise kind(f"{self._what(call)}: {_why(error)}") from error

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import select
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import h11
 import trio
@@ -22,6 +22,7 @@ _RECEIVE_BYTES = 64 * 1024
 _HUNG_UP = select.POLLHUP | select.POLLERR | select.POLLNVAL | getattr(select, "POLLRDHUP", 0)
 
 SyncHook = Callable[[], None]
+HeadHook = Callable[[int, Mapping[str, str]], None]
 
 
 class NotSent(PropBotError):
@@ -105,7 +106,12 @@ class Connection:
         return self._wire.bytes_left
 
     async def exchange(
-        self, skeleton: h11.Request, request: bytes, last_check: SyncHook | None, after_send: SyncHook | None
+        self,
+        skeleton: h11.Request,
+        request: bytes,
+        last_check: SyncHook | None,
+        after_send: SyncHook | None,
+        on_head: HeadHook | None,
     ) -> HttpReply:
         self.reusable = False
         await self._send(request, last_check)
@@ -114,7 +120,7 @@ class Connection:
         self._used = True
         self._h11.send(skeleton)
         self._h11.send(h11.EndOfMessage())
-        reply = await self._receive()
+        reply = await self._receive(on_head)
         self._finish()
         return reply
 
@@ -130,7 +136,7 @@ class Connection:
             self._wire.last_check = None
         self.reusable = False
 
-    async def _receive(self) -> HttpReply:
+    async def _receive(self, on_head: HeadHook | None) -> HttpReply:
         head: h11.Response | None = None
         body = bytearray()
         while True:
@@ -139,6 +145,8 @@ class Connection:
                 self._h11.receive_data(bytes(await self._stream.receive_some(_RECEIVE_BYTES)))
             elif isinstance(event, h11.Response):
                 head = event
+                if on_head is not None:
+                    on_head(head.status_code, _headers(head))
             elif isinstance(event, h11.Data):
                 body += event.data
                 if len(body) > BODY_BYTES_MAX:

@@ -30,7 +30,8 @@ def check_rates(evidence: Evidence) -> Iterator[Violation]:
             nudged.add(venue)
         elif row["kind"] == "fault" and row.get("fault") == "drip_body":
             lasts_s = float((row.get("params") or {}).get("seconds", math.inf)) if row["what"] == "injected" else 0.0
-            dripping_until[venue] = t + lasts_s
+            until_s = dripping_until.get(venue, 0.0) if row["what"] == "injected" else 0.0
+            dripping_until[venue] = max(until_s, t + lasts_s)
         elif row["kind"] == "request" and venue in paused_until:
             since, until = paused_until[venue]
             if since + IN_FLIGHT_S < t < until:

@@ -202,6 +202,19 @@ async def test_a_reply_that_breaks_off_or_makes_no_sense_is_a_lost_answer(
     assert client.idle_connections == 0
 
 
+async def test_the_head_is_told_as_soon_as_it_is_there_though_the_body_never_comes(
+    venue: Venue, client: HttpClient
+) -> None:
+    head = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 7\r\nContent-Length: 40\r\n\r\n{"
+    venue.script = lambda stream: venue.answer(stream, head)
+    told: list[tuple[int, str]] = []
+    with pytest.raises(AnswerLost):
+        await client.request(
+            ORDER, timeout_s=5, on_head=lambda status, headers: told.append((status, headers["retry-after"]))
+        )
+    assert told == [(429, "7")]
+
+
 async def test_a_server_that_wants_to_close_or_says_too_much_is_not_asked_again_on_that_connection(
     venue: Venue, client: HttpClient
 ) -> None:

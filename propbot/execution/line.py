@@ -64,6 +64,8 @@ class VenueLine:
     pace: VenuePace
     offset_ms: float | None = field(default=None, init=False)
     """Venue's wall clock minus ours; None before the first measurement."""
+    _mono_offset_ms: float = field(default=0.0, init=False)
+    """The same against our monotonic clock, measured with it."""
     clock_measured_mono_s: float | None = field(default=None, init=False)
     usage: dict[str, int] = field(factory=dict, init=False)
     """What the venue counts against us, each window as last told."""
@@ -97,15 +99,19 @@ class VenueLine:
         return round(self._wall_ms() + (self.offset_ms or 0.0))
 
     def venue_now_ms(self) -> float | None:
-        """The same, or None while it has not been measured."""
-        return None if self.offset_ms is None else self._wall_ms() + self.offset_ms
+        """What ages of frames are told by: the later of two clocks, so that nothing looks fresher than it is. The wall
+        clock may be set back between two measurements, the monotonic one stands while the machine is suspended. None
+        while the venue's clock has not been measured."""
+        if self.offset_ms is None:
+            return None
+        return max(self._wall_ms() + self.offset_ms, self.clock.mono_s() * 1000 + self._mono_offset_ms)
 
     def _wall_ms(self) -> float:
         return self.clock.wall_ns() / 1e6
 
     async def measure_clock(self, *, timeout_s: float = TIMEOUT_S) -> float:
         """The venue's clock minus ours, in milliseconds: the best of three by round trip, which bounds its error."""
-        best: tuple[float, float] | None = None
+        best: tuple[float, float, float] | None = None
         for _ in range(CLOCK_SAMPLES):
             sent_mono_s, sent_ms = self.clock.mono_s(), self._wall_ms()
             call = self.dialect.call_server_time()
@@ -114,10 +120,11 @@ class VenueLine:
                 call, self.dialect.read_server_time_ms, timeout_s, urgency=Urgency.RESERVE
             )
             rtt_ms = (self.clock.mono_s() - sent_mono_s) * 1000
-            sample = (rtt_ms, server_ms - (sent_ms + rtt_ms / 2))
+            then_ms = server_ms - rtt_ms / 2  # the venue's clock when we asked
+            sample = (rtt_ms, then_ms - sent_ms, then_ms - sent_mono_s * 1000)
             best = sample if best is None else min(best, sample)
         assert best is not None
-        self.offset_ms = best[1]
+        _, self.offset_ms, self._mono_offset_ms = best
         self.clock_measured_mono_s = self.clock.mono_s()
         return self.offset_ms
 

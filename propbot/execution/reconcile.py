@@ -22,7 +22,7 @@ import trio
 from attrs import define, field, frozen
 
 from propbot.domain.clock import Clock
-from propbot.domain.errors import LedgerError, VenueError
+from propbot.domain.errors import LedgerError, VenueError, VenueRetry
 from propbot.domain.instruments import Instrument, VenueId
 from propbot.domain.money import ZERO
 from propbot.domain.orders import Balance, Fill, OrderReport, VenuePosition
@@ -267,7 +267,9 @@ class Reconciler:
 
     async def read_trades(self, venue: VenueId) -> Sequence[Fill]:
         """Book what the venue lists beyond what it has listed before; what may belong to an order whose outcome is
-        unknown. VenueError, LedgerError."""
+        unknown. VenueError, also while the venue has not been met; LedgerError."""
+        if venue not in self.instruments:  # an order that a restart found unknown is asked for before its venue is met
+            raise VenueRetry(venue, "it has not been met yet")
         symbol, asked_mono_s = self.instruments[venue].symbol, self.clock.mono_s()
         from_id = await self._watermark(venue, symbol)
         puzzling = self._take_trades(venue, from_id, await self.gateways[venue].trades(symbol, from_id))

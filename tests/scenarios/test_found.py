@@ -8,6 +8,7 @@ import trio
 from trio.testing import MockClock
 
 from propbot.domain.mode import Mode
+from propbot.domain.orders import OrderState
 from propbot.simulate.truth import assert_invariants
 from propbot.simulate.world import open_world
 from tests.scenarios.test_trading import hold_still
@@ -35,5 +36,49 @@ async def test_a_pause_told_while_the_clock_was_an_hour_ahead_is_no_hour_after_t
         await trio.sleep(130)
         if bot.modes.view.mode is not Mode.HOLD:
             await hold_still(world)
+        await world.stop_bot()
+        assert_invariants(world)
+
+
+async def test_an_order_of_before_the_restart_is_asked_for_though_its_venue_is_not_met_yet(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """Seed 30: the resolver found no such order and wanted the venue's trades, before the symbol was known to the
+    reconciler: the task died of a KeyError, and the order stayed unknown."""
+    async with open_world(tmp_path, seed=30) as world:
+        bot = await world.start_bot()
+        await trio.sleep(12)
+        world.inject("binance-spot", "drop_request")
+        with trio.fail_after(60):
+            while not any(order.state is OrderState.UNKNOWN for order in bot.blotter.in_flight()):
+                await trio.sleep(0.05)
+        await world.kill_bot()
+        world.inject("binance-spot", "rate_limit_429", count=2, params={"retry_after": 6.5})
+        bot = await world.start_bot()
+        await trio.sleep(90)
+        assert [row for row in world.of_kind("hold_cause") if row["source"].startswith("crash:")] == []
+        assert bot.blotter.in_flight() == []
+        await hold_still(world)
+        await world.stop_bot()
+        assert_invariants(world)
+
+
+async def test_old_prices_stay_old_when_our_clock_is_set_back(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """Seed 39: with our wall clock an hour back, frames three seconds late seemed to come from the future, fresh."""
+    async with open_world(tmp_path, seed=39) as world:
+        bot = await world.start_bot()
+        await trio.sleep(12)
+        for venue in ("binance-um", "binance-spot"):
+            world.inject(venue, "late_frames", params={"late_s": 3.0, "seconds": 10.0})
+        await trio.sleep(4)
+        sent = len(world.of_kind("order_send"))
+        world.bot_clock.offset_ns = -HOUR_NS
+        await trio.sleep(0.2)  # the clock guard has not looked yet: the market alone must refuse
+        assert all("older than" in str(bot.market.distrust(venue)) for venue in bot.market.books)
+        await trio.sleep(5)
+        world.bot_clock.offset_ns = 0
+        assert len(world.of_kind("order_send")) == sent
+        await trio.sleep(10)
+        await hold_still(world)
         await world.stop_bot()
         assert_invariants(world)

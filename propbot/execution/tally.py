@@ -17,6 +17,7 @@ from propbot.domain.errors import (
     ConnectFailed,
     OrderNotFound,
     ProtocolViolation,
+    RateLimited,
     VenueError,
     VenueRefused,
 )
@@ -77,9 +78,10 @@ class OrderTally:
             self.rejected.note(now, float(rejected))
 
     def note_cancel(self, error: VenueError | None) -> None:
-        """None: it went through. A venue that no byte reaches refuses nothing: that is another guard's business, and an
-        outage must not be held against the cancels for as long as a service level remembers."""
-        if isinstance(error, ConnectFailed):
+        """None: it went through. A venue that no byte reaches, or that wants to be left alone, refuses nothing: other
+        guards hold for those, and an outage must not be held against the cancels for as long as a service level
+        remembers."""
+        if isinstance(error, ConnectFailed | RateLimited):
             return
         failed = error is not None and not isinstance(error, OrderNotFound)
         self.cancel_failed.note(self.clock.mono_s(), float(failed))

@@ -421,6 +421,19 @@ async def test_the_offset_is_the_best_of_three_by_round_trip(
     assert gateway.clock_age_s == pytest.approx(7)
 
 
+@pytest.mark.parametrize("step_s", [-3600, 0, 3600])
+async def test_frames_are_aged_by_the_later_of_two_clocks(
+    venue: Venue, gateway: VenueGateway, step_s: int, autojump_clock: trio.testing.MockClock
+) -> None:
+    """Set back, our wall clock would make old frames look fresh; ahead, as after a suspension, it makes them old."""
+    venue.venue_clock.offset_ns = 500_000_000
+    await gateway.measure_clock()
+    venue.clock.step_ns(step_s * 10**9)
+    await trio.sleep(2)
+    now_ms = gateway.venue_now_ms()
+    assert now_ms == pytest.approx(EPOCH_MS + 500 + trio.current_time() * 1000 + max(step_s, 0) * 1000, abs=1)
+
+
 async def test_a_question_refused_for_its_timestamp_is_asked_once_more_with_a_better_one(
     venue: Venue, gateway: VenueGateway, autojump_clock: trio.testing.MockClock
 ) -> None:

@@ -99,5 +99,6 @@ def test_a_cancel_that_comes_too_late_or_reaches_nobody_is_no_failure(tally: Ord
     tally.note_cancel(None)
     tally.note_cancel(OrderNotFound("binance-um", "no such order", code=-2011, http_status=400))
     tally.note_cancel(ConnectFailed("binance-um", "refused"))
+    tally.note_cancel(RateLimited("binance-um", "not asked", retry_after_s=2.0, code=None, http_status=429))
     tally.note_cancel(VenueRetry("binance-um", "no answer"))
     assert tally.cancel_failed.values(10.0) == [0.0, 0.0, 1.0]

@@ -82,3 +82,23 @@ async def test_old_prices_stay_old_when_our_clock_is_set_back(tmp_path: Path, au
         await hold_still(world)
         await world.stop_bot()
         assert_invariants(world)
+
+
+async def test_a_429_whose_body_comes_too_slowly_is_obeyed_all_the_same(tmp_path: Path, autojump_clock: MockClock) -> None:
+    """Seeds 26 and 32: the reply was given up before its body was whole, and its Retry-After with it."""
+    async with open_world(tmp_path, seed=26) as world:
+        bot = await world.start_bot()
+        await trio.sleep(12)
+        world.inject("binance-um", "rate_limit_429", params={"retry_after": 15.0})
+        world.inject("binance-um", "drip_body", params={"every_s": 0.012, "seconds": 15.0})
+        with trio.fail_after(20):
+            while bot.gateways["binance-um"].paused_s == 0:
+                await trio.sleep(0.01)
+        told_s = trio.current_time()
+        await trio.sleep(14)
+        asked = [row for row in world.of_kind("request", "venue") if row["venue"] == "binance-um" and row["t"] > told_s]
+        assert asked == []
+        await trio.sleep(30)
+        await hold_still(world)
+        await world.stop_bot()
+        assert_invariants(world)

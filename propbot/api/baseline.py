@@ -35,7 +35,8 @@ def baseline_routes(desk: Desk) -> Blueprint:
             case BaselineMoved(venue=venue, asset=asset, old=old, new=new):
                 return json_reply({"venue": venue, "asset": asset, "old": money(old), "new": money(new)})
             case Pending(approval=approval):
-                return json_reply({"status": "pending_approval", "approval": present.approval(approval)}, 202)
+                waits = {"status": "pending_approval", "approval": present.approval(approval)}
+                return json_reply({**waits, "ignored_fields": [], "warnings": []}, 202)  # as PATCH answers
             case Conflict(reasons=reasons):
                 raise ApiError(409, "not possible now: " + "; ".join(reasons), extra={"reasons": list(reasons)})
             case Unusable(fields=fields):

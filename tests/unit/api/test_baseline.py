@@ -6,8 +6,10 @@ from decimal import Decimal
 
 import pytest
 
+from propbot.api import models
+from propbot.domain.approvals import Approval
 from propbot.domain.instruments import BINANCE_UM
-from propbot.status.desk import BaselineMoved, Conflict, Unusable
+from propbot.status.desk import BaselineMoved, Conflict, Pending, Unusable
 
 PATH = "/api/ui/baseline"
 BODY = {"venue": "binance-um", "asset": "BTC", "reason": "a trade by hand"}
@@ -25,6 +27,14 @@ async def test_a_moved_baseline_is_told_with_the_old_value(client, accepting):
     assert answer.status_code == 200
     assert answer.json() == {"venue": "binance-um", "asset": "BTC", "old": "0", "new": "0.05"}
     assert accepting.heard == ["baseline by api: binance-um BTC a trade by hand"]
+
+
+async def test_what_waits_for_another_person_is_answered_as_the_page_of_the_interface_says(client, accepting):
+    accepting.outcome = Pending(Approval("a1", '{"baseline":{}}', "d", "ann", 0, 300_000_000_000))
+    answer = await client.post(PATH, json=BODY)
+    assert answer.status_code == 202
+    models.PendingAnswer.model_validate(answer.json())
+    assert answer.json()["approval"]["id"] == "a1"
 
 
 @pytest.mark.parametrize(

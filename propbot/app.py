@@ -73,6 +73,9 @@ STATE_GENERATION = "state_generation"
 HEAD_TOLD_EVERY_S = 3600.0
 GOES_ON = frozenset({"state"})
 """Engine tasks that are begun again after their failure was told."""
+GOES_ON_AFTER_S = 0.05
+GOES_ON_EVERY_S = 1.0
+"""After the first failure, and after each later one."""
 FUNDING_EVERY_S = 60.0
 FUNDING_RETRY_S = 1.0
 """While it is unknown nothing is opened; also how long after a settlement the next one is asked for."""
@@ -265,14 +268,21 @@ def _start_tasks(root: trio.Nursery, service: Service) -> None:
 async def _engine_task(service: Service, name: str, task: Callable[[], Awaitable[None]]) -> None:
     """A task that must not end: its end, for whatever reason, is a HOLD that names it."""
 
+    told: str | None = None
+
     def ended(task_name: str, error: BaseException | None) -> None:
-        if name != "startup" or error is not None:
-            service.task_ended(task_name, error, "it returned" if error is None else describe(error))
+        nonlocal told
+        story = "it returned" if error is None else describe(error)
+        if (name != "startup" or error is not None) and story != told:  # one that goes on may fail so for hours
+            told = story
+            service.task_ended(task_name, error, story)
 
     await run_reporting_crash(name, task, on_crash=ended)
+    again_s = GOES_ON_AFTER_S
     while name in GOES_ON:  # it stays accused, and HOLD can't be left; but the HOLD itself must become durable
-        await trio.sleep(0.05)
+        await trio.sleep(again_s)
         await run_reporting_crash(name, task, on_crash=ended)
+        again_s = GOES_ON_EVERY_S
 
 
 async def _run_api(

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -103,6 +104,34 @@ async def test_56_whichever_engine_task_fails_it_is_a_hold_that_names_it_and_not
             assert any(f"task {name} is dead" in reason for reason in bot.blockers()), name
             await world.stop_bot()
             assert_invariants(world, quiesced=False)
+
+
+async def test_56_a_state_task_that_fails_on_is_told_once_and_keeps_the_hold_as_soon_as_it_can(
+    tmp_path: Path, autojump_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_world(tmp_path, seed=56, updates_per_s=SLOW_MARKET) as world:
+        bot = await trading(world)
+        tries: list[float] = []
+
+        async def fail(*_: Any, **__: Any) -> None:
+            tries.append(trio.current_time())
+            raise Planted("planted")
+
+        with monkeypatch.context() as broken:
+            broken.setattr(type(bot.keeper), "save", fail)
+            await trio.sleep(60)
+        assert 50 <= len(tries) <= 65, "tried on, about once a second"
+        assert tries[1] - tries[0] < 0.1, "and at once after the first time: the HOLD is not kept yet"
+        told = (await bot.ledger.events_page(500, None, EventFilter(kind="crash")))[0]
+        assert [row.message for row in told] == ["task state ended: Planted: planted"]
+        await trio.sleep(2)
+        assert bot.modes.view.mode is Mode.HOLD
+        assert any("task state is dead" in reason for reason in bot.blockers()), "it stays accused"
+        await world.kill_bot()
+        bot = await world.start_bot()
+        hold = bot.modes.view.hold
+        assert hold is not None
+        assert "Planted: planted" in hold.line(), "the HOLD became durable after all"
 
 
 async def test_56_a_session_that_fails_is_told_and_started_again(tmp_path: Path, autojump_clock: MockClock) -> None:

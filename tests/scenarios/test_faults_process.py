@@ -26,6 +26,7 @@ from propbot.domain.mode import Mode
 from propbot.domain.orders import Purpose
 from propbot.ledger.reads import EventFilter
 from propbot.service import Service
+from propbot.simulate.oracle.disk import read_state
 from propbot.simulate.truth import assert_invariants
 from propbot.simulate.world import World, open_world
 from tests.scenarios.test_faults_account import (
@@ -317,6 +318,7 @@ async def test_65_a_torn_or_foreign_state_is_a_hold_that_says_so_and_never_run(
         for keep in (0.0, 0.3, 0.9, 0.999):
             await world.kill_bot()
             whole = path.read_bytes()
+            read_state(whole.decode())  # a kill tears nothing
             path.write_bytes(whole[: int(len(whole) * keep)])
             bot = await world.start_bot()
             hold = bot.modes.view.hold
@@ -327,7 +329,8 @@ async def test_65_a_torn_or_foreign_state_is_a_hold_that_says_so_and_never_run(
             await trio.sleep(5)
             assert bot.modes.view.mode is Mode.HOLD
             await resume(bot)
-        # it was this test that tore the file, which the judge of I14 can't know
+        # it was this test that tore the file, which the judge of I14 can't know: also its generation goes on from what
+        # the ledger remembers, which may be less than what was lost
         world.rows[:] = [row for row in world.rows if row["kind"] != "state_file"]
         await traded_on_and_rested(world, bot)
 

@@ -84,7 +84,9 @@ async def test_old_prices_stay_old_when_our_clock_is_set_back(tmp_path: Path, au
         assert_invariants(world)
 
 
-async def test_a_429_whose_body_comes_too_slowly_is_obeyed_all_the_same(tmp_path: Path, autojump_clock: MockClock) -> None:
+async def test_a_429_whose_body_comes_too_slowly_is_obeyed_all_the_same(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
     """Seeds 26 and 32: the reply was given up before its body was whole, and its Retry-After with it."""
     async with open_world(tmp_path, seed=26) as world:
         bot = await world.start_bot()

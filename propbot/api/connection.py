@@ -17,7 +17,7 @@ from typing import Any, cast
 import h11
 import trio
 from hypercorn.config import Config
-from hypercorn.events import Closed, Event, RawData
+from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.events import Request
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
@@ -25,9 +25,15 @@ from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState, LifespanState
 
+from propbot.api.replies import error_body
 from propbot.kit.supervise import describe, run_shielding_others
 
 WRITE_S_MAX = 10.0
+_REFUSALS = {
+    431: "request line and headers are too large",
+    501: "of the transfer encodings only chunked is taken",
+    505: "only HTTP/1.1 is spoken here",
+}
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +45,10 @@ class RefusedRequest(Exception):
 class Http1Only(H11Protocol):
     """HTTP/1.1 and nothing that one could upgrade to."""
 
+    _asks_head = False
+
     async def _check_protocol(self, event: h11.Request) -> None:
+        self._asks_head = event.method == b"HEAD"
         if event.http_version not in (b"1.0", b"1.1"):
             await self._refuse(505, f"HTTP/{event.http_version.decode('ascii', 'replace')}")
         if not (event.target.startswith(b"/") and event.target.isascii()):
@@ -70,6 +79,20 @@ class Http1Only(H11Protocol):
         self.keep_alive_requests += 1
         await self.context.mark_request()
 
+    async def _send_error_response(self, status_code: int) -> None:
+        """hypercorn's has no body."""
+        body = error_body(status_code, _REFUSALS.get(status_code, "this is no request that HTTP/1.1 allows"))
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"connection", b"close"),
+            *self.config.response_headers("h11"),
+        ]
+        await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
+        if not self._asks_head:
+            await self._send_h11_event(h11.Data(data=body))
+        await self._send_h11_event(h11.EndOfMessage())
+
     async def _refuse(self, status: int, what: str) -> None:
         await self._send_error_response(status)
         raise RefusedRequest(f"{status}: {what}")
@@ -83,6 +106,8 @@ class Connection(TCPServer):
     ) -> None:
         # annotated as if every stream were TLS; it looks for itself
         super().__init__(app, config, context, ConnectionState(LifespanState()), cast(Any, stream))
+        self.answering = False
+        """A request's head has come, and its answer has not been sent to the end."""
 
     async def run(self) -> None:
         try:
@@ -92,6 +117,8 @@ class Connection(TCPServer):
 
     async def protocol_send(self, event: Event) -> None:
         if not isinstance(event, RawData):
+            if isinstance(event, Updated):
+                self.answering = not event.idle
             await super().protocol_send(event)
             return
         async with self.send_lock:

@@ -2,7 +2,8 @@
 
     {"error": {"code", "message", "fields"?}}
 
-Also those that the framework raises (404, 405, 413, 500): an operator's tool never has to parse HTML.
+Also those that the framework raises (404, 405, 413, 500) and those of the server below it (400, 431, 501, 505): an
+operator's tool never has to parse HTML, or to guess at an empty answer.
 """
 
 from __future__ import annotations
@@ -32,8 +33,11 @@ _CODES = {
     415: "unsupported_media_type",
     422: "invalid",
     429: "too_many_failures",
+    431: "headers_too_large",
     500: "internal",
+    501: "not_implemented",
     503: "unavailable",
+    505: "version_not_supported",
 }
 _MESSAGES = {
     404: "there is nothing at this path; /docs lists what there is",
@@ -79,15 +83,27 @@ def _first(fields: Mapping[str, str]) -> dict[str, str]:
 
 def json_reply(content: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """`allow_nan=False`: a NaN that got this far is a bug, not an answer."""
-    text = json.dumps(content, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-    return Response(text, status, headers=dict(headers or {}), content_type="application/json")
+    return Response(_text(content), status, headers=dict(headers or {}), content_type="application/json")
 
 
 def error_reply(error: ApiError) -> Response:
+    return json_reply(_error(error), error.status, error.headers)
+
+
+def error_body(status: int, message: str) -> bytes:
+    """For the server, which has to answer what never became a request."""
+    return _text(_error(ApiError(status, message))).encode()
+
+
+def _error(error: ApiError) -> dict[str, Any]:
     body: dict[str, Any] = {"code": _CODES.get(error.status, "error"), "message": error.message}
     if error.fields:
         body["fields"] = error.fields
-    return json_reply({"error": body, **error.extra}, error.status, error.headers)
+    return {"error": body, **error.extra}
+
+
+def _text(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
 
 
 def install_error_replies(app: Quart) -> None:

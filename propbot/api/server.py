@@ -1,5 +1,8 @@
 """Serving the API: a listener, one guarded task a connection, and an end that no client can delay.
 
+Connections are few: each takes a file descriptor, of which venues, ledger and state need some too. One more than
+OPEN_MAX ends the one that has been without a request the longest, so that whoever opens thousands keeps nobody out.
+
 `shutdown` ends it in order: no new connections, idle ones closed at once, half a second for requests under way, then
 by force. Being cancelled ends it too. Nothing is served through hypercorn's own `serve`, see `connection`.
 """
@@ -7,6 +10,7 @@ by force. Being cancelled ends it too. Nothing is served through hypercorn's own
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -25,6 +29,9 @@ KEEP_ALIVE_S = 15
 READ_S_MAX = 30
 LAST_WRITE_S_MAX = 12.0
 """Longer than one write may take."""
+OPEN_MAX = 200
+"""A fifth of the 1024 descriptors that a process usually has."""
+TELL_EVERY_S = 60.0
 
 log = logging.getLogger(__name__)
 
@@ -66,30 +73,45 @@ async def run_api(
 
 
 class _Connections:
-    """The open ones; so that the end can wait for them, and then stop waiting."""
+    """The open ones, oldest first; so that there are never too many, and that the end can wait for them, and then stop
+    waiting."""
 
     def __init__(self, connect: Callable[[trio.SocketStream], Connection]) -> None:
         self._connect = connect
-        self._streams: set[trio.SocketStream] = set()
+        self._open: dict[trio.SocketStream, Connection] = {}
         self._one_ended = trio.Event()
+        self._told_at_s = -math.inf
 
     async def run(self, stream: trio.SocketStream) -> None:
-        self._streams.add(stream)
+        connection = self._connect(stream)
+        if len(self._open) >= OPEN_MAX:
+            await self._end_one()
+        self._open[stream] = connection
         try:
-            await self._connect(stream)
+            await connection
         finally:
-            self._streams.discard(stream)
+            self._open.pop(stream, None)
             self._one_ended.set()
             self._one_ended = trio.Event()
 
+    async def _end_one(self) -> None:
+        """Out of the list before anything waits: those that come meanwhile choose another one."""
+        chosen = next((each for each, its in self._open.items() if not its.answering), next(iter(self._open)))
+        del self._open[chosen]
+        now_s = trio.current_time()
+        if now_s - self._told_at_s >= TELL_EVERY_S:
+            self._told_at_s = now_s
+            log.warning("more than %d clients are connected: the ones that ask nothing are disconnected", OPEN_MAX)
+        await trio.aclose_forcefully(chosen)
+
     async def wait_none(self) -> None:
-        while self._streams:
+        while self._open:
             await self._one_ended.wait()
 
     async def close_forcefully(self) -> None:
         """Wakes even a shielded write. Shielded itself, but it waits for nobody."""
         with trio.CancelScope(shield=True):
-            for stream in list(self._streams):
+            for stream in list(self._open):
                 await trio.aclose_forcefully(stream)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import socket
 from contextlib import asynccontextmanager
@@ -252,3 +253,63 @@ async def test_two_hundred_malformed_requests_leave_the_server_serving(serving):
             nursery.start_soon(send, raw, limit)
     assert await serving.healthz() == 200
     assert await serving.stop() < 1
+
+
+async def test_thousands_of_connections_keep_nobody_out(app, monkeypatch, caplog):
+    """Seen with 1024 descriptors: 1000 connections without a token, and neither state nor ledger could open a file."""
+    monkeypatch.setattr("propbot.api.server.OPEN_MAX", 5)
+    async with open_serving(app) as serving:
+        silent = [await serving.connect() for _ in range(20)]
+        assert await serving.healthz() == 200
+        for stream in silent[:15]:
+            assert await read_all(stream) == b""
+        with trio.move_on_after(0.1) as still_open:
+            await silent[-1].receive_some(1)
+        assert still_open.cancelled_caught
+        assert caplog.text.count("more than 5 clients are connected") == 1
+        for stream in silent:
+            await trio.aclose_forcefully(stream)
+
+
+async def test_too_many_connections_end_none_that_waits_for_its_answer(app, desk, monkeypatch):
+    monkeypatch.setattr("propbot.api.server.OPEN_MAX", 5)
+    desk.ledger_hangs = True
+    async with open_serving(app) as serving:
+        asking = await serving.connect()
+        await asking.send_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")
+        await trio.sleep(0.05)
+        silent = [await serving.connect() for _ in range(20)]
+        await trio.sleep(0.05)
+        assert (await read_all(asking, 3)).startswith(b"HTTP/1.1 503")
+        for stream in (asking, *silent):
+            await trio.aclose_forcefully(stream)
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "code"),
+    [
+        (b"hello\r\n\r\n", 400, "bad_request"),
+        (b"GET / HTTP/1.1\r\n\r\n", 400, "bad_request"),
+        (b"GET * HTTP/1.1\r\nHost: x\r\n\r\n", 400, "bad_request"),
+        (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", 431, "headers_too_large"),
+        (b"PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n\r\n", 501, "not_implemented"),
+        (H2_PREFACE, 505, "version_not_supported"),
+    ],
+)
+async def test_what_never_became_a_request_gets_the_one_error_form_too(serving, asked, status, code):
+    async with await serving.connect() as stream:
+        await stream.send_all(asked)
+        head, _, body = (await read_all(stream)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 %d" % status)
+    assert b"content-type: application/json" in head.lower()
+    error = json.loads(body)["error"]
+    assert error["code"] == code
+    assert error["message"]
+
+
+async def test_a_refused_head_has_no_body(serving):
+    async with await serving.connect() as stream:
+        await stream.send_all(b"HEAD * HTTP/1.1\r\nHost: x\r\n\r\n")
+        head, _, body = (await read_all(stream)).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400")
+    assert body == b""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from attrs import frozen
+from attrs import define, field, frozen
 
 from propbot.domain.approvals import Approval
 from propbot.domain.events import EventRow, Head
@@ -27,6 +27,8 @@ Page = tuple[tuple[T, ...], str | None]
 """Items, newest first, and the cursor of the next page (None after the last)."""
 
 PAGE_ROWS_MAX = 1000
+SEARCH_SLICE_ROWS = 5000
+"""A millisecond or two of the worker where few rows pass."""
 
 
 @frozen
@@ -52,6 +54,11 @@ class EventFilter:
         return [(clause, value) for clause, value in all_clauses if value is not None]
 
 
+def check_limit(limit: int) -> None:
+    if not 1 <= limit <= PAGE_ROWS_MAX:
+        raise ValueError(f"limit must be 1..{PAGE_ROWS_MAX}, not {limit}")
+
+
 def parse_cursor(cursor: str | None) -> int | None:
     """ValueError for what no page has given out."""
     if cursor is None:
@@ -69,17 +76,13 @@ def page(
     cursor: str | None,
     *,
     key: str = "seq",
-    clauses: list[tuple[str, Any]] | None = None,
 ) -> Page[T]:
     """Up to `limit` rows older than the cursor; one more is looked at to know whether a next page exists."""
-    if not 1 <= limit <= PAGE_ROWS_MAX:
-        raise ValueError(f"limit must be 1..{PAGE_ROWS_MAX}, not {limit}")
-    wanted = list(clauses or [])
-    if (last := parse_cursor(cursor)) is not None:
-        wanted.append((f"{key} < ?", last))
-    where = "WHERE " + " AND ".join(clause for clause, _ in wanted) if wanted else ""
+    check_limit(limit)
+    last = parse_cursor(cursor)
+    where = "" if last is None else f"WHERE {key} < ?"
     sql = f"SELECT * FROM {table} {where} ORDER BY {key} DESC LIMIT ?"  # noqa: S608 (our own names; values bound)
-    found = connection.execute(sql, (*(value for _, value in wanted), limit + 1)).fetchall()
+    found = connection.execute(sql, (*(() if last is None else (last,)), limit + 1)).fetchall()
     next_cursor = str(found[limit - 1][key]) if len(found) > limit else None
     return tuple(read(row) for row in found[:limit]), next_cursor
 
@@ -183,8 +186,44 @@ def lots_page(connection: sqlite3.Connection, limit: int, cursor: str | None) ->
     return page(connection, "lots", rows.read_lot, limit, cursor)
 
 
-def events_page(connection: sqlite3.Connection, limit: int, cursor: str | None, wanted: EventFilter) -> Page[EventRow]:
-    return page(connection, "events", rows.read_event, limit, cursor, key="id", clauses=wanted.clauses())
+@define
+class EventSearch:
+    """A page of the events that `wanted` lets pass: `take_slice` until it is `done`, then `page`.
+
+    Few may pass of the many that there are, and a whole journal takes seconds in which nothing else is written: hence
+    slices. Ids have no gaps (the chain), so that a slice is a range of them. ValueError for a bad limit or cursor.
+    """
+
+    limit: int = field(validator=lambda _, __, limit: check_limit(limit))
+    cursor: str | None
+    wanted: EventFilter
+    done: bool = False
+    _below: int | None = field(init=False, default=None)
+    _found: list[EventRow] = field(init=False, factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        self._below = parse_cursor(self.cursor)
+
+    def take_slice(self, connection: sqlite3.Connection) -> None:
+        top = _newest_event(connection) + 1 if self._below is None else self._below
+        clauses = self.wanted.clauses()
+        low = top - SEARCH_SLICE_ROWS if clauses else 0
+        chosen = [("id < ?", top), ("id >= ?", low), *clauses]
+        where = " AND ".join(clause for clause, _ in chosen)
+        sql = f"SELECT * FROM events WHERE {where} ORDER BY id DESC LIMIT ?"  # noqa: S608 (our own names; values bound)
+        missing = self.limit + 1 - len(self._found)
+        found = connection.execute(sql, (*(value for _, value in chosen), missing)).fetchall()
+        self._found += [rows.read_event(row) for row in found]
+        self._below = low
+        self.done = low <= 1 or len(self._found) > self.limit
+
+    def page(self) -> Page[EventRow]:
+        more = len(self._found) > self.limit
+        return tuple(self._found[: self.limit]), str(self._found[self.limit - 1].id) if more else None
+
+
+def _newest_event(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("SELECT coalesce(max(id), 0) FROM events").fetchone()[0])
 
 
 def _steps_of(connection: sqlite3.Connection, incident_id: int) -> list[IncidentStep]:

@@ -38,6 +38,9 @@ T = TypeVar("T")
 
 VERIFY_PAUSE_S = 0.002
 """As long as a slice: the walk takes half of the worker at most."""
+LOOK_PAUSE_S = 0.001
+LOOK_BACKLOG_MAX = 20
+"""More than that waits when the disk is slow, or when many who asked went away before they were answered."""
 
 
 @define
@@ -83,6 +86,8 @@ class Ledger:
         self._crash = crash
         self._closed = False
         self._verifying = trio.Lock()
+        self._searching = trio.Lock()
+        self._looking = trio.Lock()
         self.health = Health()
 
     @property
@@ -189,7 +194,7 @@ class Ledger:
         return await self._read(lambda connection: reads.last_incidents(connection, count))
 
     async def incidents_page(self, limit: int, cursor: str | None = None) -> Page[Incident]:
-        return await self._read(lambda connection: reads.incidents_page(connection, limit, cursor))
+        return await self._look(lambda connection: reads.incidents_page(connection, limit, cursor))
 
     async def record_baselines(self, baselines: Mapping[tuple[VenueId, str], Decimal]) -> None:
         """For accounts met for the first time; a baseline that is there stays."""
@@ -247,7 +252,7 @@ class Ledger:
         return await self._read(reads.open_approvals)
 
     async def approvals_page(self, limit: int, cursor: str | None = None) -> Page[Approval]:
-        return await self._read(lambda connection: reads.approvals_page(connection, limit, cursor))
+        return await self._look(lambda connection: reads.approvals_page(connection, limit, cursor))
 
     # reads
 
@@ -285,19 +290,22 @@ class Ledger:
         return await self._read(lambda connection: reads.last_trade_id(connection, venue, symbol))
 
     async def orders_page(self, limit: int, cursor: str | None = None) -> Page[OrderRow]:
-        return await self._read(lambda connection: reads.orders_page(connection, limit, cursor))
+        return await self._look(lambda connection: reads.orders_page(connection, limit, cursor))
 
     async def fills_page(self, limit: int, cursor: str | None = None) -> Page[FillRow]:
-        return await self._read(lambda connection: reads.fills_page(connection, limit, cursor))
+        return await self._look(lambda connection: reads.fills_page(connection, limit, cursor))
 
     async def lots_page(self, limit: int, cursor: str | None = None) -> Page[Lot]:
-        return await self._read(lambda connection: reads.lots_page(connection, limit, cursor))
+        return await self._look(lambda connection: reads.lots_page(connection, limit, cursor))
 
     async def events_page(
         self, limit: int, cursor: str | None = None, wanted: EventFilter | None = None
     ) -> Page[EventRow]:
-        chosen = EventFilter() if wanted is None else wanted
-        return await self._read(lambda connection: reads.events_page(connection, limit, cursor, chosen))
+        search = reads.EventSearch(limit, cursor, EventFilter() if wanted is None else wanted)
+        async with self._searching:  # one after the other: side by side all of them would be late
+            while not search.done:
+                await self._look(search.take_slice)
+        return search.page()
 
     # the way into the worker
 
@@ -316,6 +324,16 @@ class Ledger:
             return await self._call(Read(self._connected, run))
         finally:
             self.health.end(call)
+
+    async def _look(self, run: Callable[[sqlite3.Connection], T]) -> T:
+        """A read for people: one is handed in at a time, so that however many look, an order's intent waits behind one
+        of them. Those that are given up are still made; LedgerError when so many are left that writes would wait."""
+        async with self._looking:
+            if self._worker.backlog > LOOK_BACKLOG_MAX:
+                raise LedgerError("much waits for the disk already; ask again")
+            found = await self._read(run)
+            await trio.sleep(LOOK_PAUSE_S)
+            return found
 
     async def _call(self, call: Callable[[], T]) -> T:
         if self._closed:  # the worker's thread has ended: nobody would answer

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import sqlite3
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
+import trio.testing
 from attrs import evolve
 
+from propbot.domain.errors import LedgerError
 from propbot.domain.events import EventRow, event_hash, first_bad
 from propbot.ledger import EventFilter, Ledger
+from propbot.ledger.store import LOOK_BACKLOG_MAX
 
 
 async def _journal(ledger: Ledger, count: int) -> list[EventRow]:
@@ -88,6 +93,71 @@ async def test_events_are_filtered_by_any_field(ledger: Ledger) -> None:
     assert await ids(kind="other") == []
     assert await ids(since_ns=events[3].ts_ns, until_ns=events[4].ts_ns) == [5, 4]
     assert await ids(symbol="BTCUSDT") == []
+
+
+async def test_a_filter_finds_the_same_pages_whatever_slices_it_looks_through(
+    ledger: Ledger, monkeypatch: Any
+) -> None:
+    await _journal(ledger, 13)
+    for slice_rows in (1, 2, 3, 5, 13, 100):
+        monkeypatch.setattr("propbot.ledger.reads.SEARCH_SLICE_ROWS", slice_rows)
+        pages, cursor = [], None
+        while True:
+            items, cursor = await ledger.events_page(2, cursor, EventFilter(venue="binance-um"))
+            pages.append([event.id for event in items])
+            if cursor is None:
+                break
+        assert pages == [[13, 10], [7, 4], [1]]
+        assert await ledger.events_page(5, None, EventFilter(venue="binance-um")) == (
+            (await ledger.events_page(5, "14", EventFilter(venue="binance-um")))[0], None
+        )
+
+
+async def test_writes_go_on_while_a_whole_journal_is_searched(
+    ledger: Ledger, monkeypatch: Any, autojump_clock: Any
+) -> None:
+    """Seen with 300 000 rows: a search held the ledger for two seconds, an intent waited, and its guard tripped."""
+    monkeypatch.setattr("propbot.ledger.reads.SEARCH_SLICE_ROWS", 1)
+    monkeypatch.setattr("propbot.ledger.store.LOOK_PAUSE_S", 1.0)
+    await _journal(ledger, 5)
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(ledger.events_page, 10, None, EventFilter(kind="other"))
+        await trio.sleep(0.5)
+        asked_s = trio.current_time()
+        await ledger.append_event("INFO", "tick", "meanwhile")
+        written_s = trio.current_time()
+        assert written_s - asked_s < 0.1
+    assert trio.current_time() - written_s > 90, "one slice at a time, whoever asks"
+
+
+async def test_an_intent_waits_behind_one_reader_however_many_read(open_at: Any, make: Any, faults: Any) -> None:
+    async with open_at(threaded=True, open_connection=faults.open) as ledger:
+        handed_in: list[int] = []
+        async with trio.open_nursery() as nursery:
+            for _ in range(50):
+                nursery.start_soon(ledger.orders_page, 10)
+            await trio.testing.wait_all_tasks_blocked()
+            handed_in.append(ledger.backlog)
+            await ledger.commit_intent(make.intent())
+        assert handed_in == [1]
+
+
+async def test_readers_that_go_away_leave_no_queue_before_the_writes(open_at: Any, faults: Any) -> None:
+    async with open_at(threaded=True, open_connection=faults.open) as ledger:
+        faults.hang, faults.fail_only, faults.fail_at = threading.Event(), "SELECT", faults.count + 1
+        try:
+            for _ in range(LOOK_BACKLOG_MAX + 1):
+                with trio.move_on_after(0.001):
+                    await ledger.orders_page(10)
+            for _ in range(3):
+                with pytest.raises(LedgerError, match="ask again"):
+                    await ledger.orders_page(10)
+            assert ledger.backlog == LOOK_BACKLOG_MAX + 1
+        finally:
+            faults.hang.set()
+        await ledger.probe()
+        await ledger.orders_page(10)
 
 
 async def test_orders_and_fills_come_in_pages_too(ledger: Ledger, make: Any) -> None:

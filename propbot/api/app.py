@@ -27,6 +27,7 @@ def make_api(desk: Desk, *, auth: Auth) -> QuartTrio:
     app = QuartTrio("propbot.api", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES_MAX
     app.config["BODY_TIMEOUT"] = BODY_S_MAX
+    app.url_map.merge_slashes = False  # //api is a 404 in our form, no redirect in HTML to wherever Host says
     install_error_replies(app)
     install_auth(
         app, auth, open_endpoints={"looks.healthz", *OPEN_ENDPOINTS}, needs=APPROVER_ENDPOINTS,

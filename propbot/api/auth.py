@@ -19,12 +19,14 @@ import trio
 from quart import Quart, g, request
 
 from propbot.api.replies import ApiError
+from propbot.api.strict_json import printable
 from propbot.control.operators import Operator, Operators, Role
 
 ANYBODY = Operator("local", Role.ADMIN, b"")
 """Who asks while no token exists at all."""
 LOOKS = ("GET", "HEAD", "OPTIONS")
 WRONG_PER_MINUTE_MAX = 10
+REFUSED_TOLD_PER_MINUTE_MAX = 10
 WINDOW_S = 60.0
 ADDRESSES_KEPT_MAX = 10_000
 _OWN_HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
@@ -37,6 +39,7 @@ class Auth:
     def __init__(self, people: Operators) -> None:
         self._people = people
         self._wrong_at_s: dict[str, deque[float]] = {}
+        self._refused_at_s: dict[str, deque[float]] = {}
 
     @property
     def off(self) -> bool:
@@ -56,11 +59,20 @@ class Auth:
         self._count_wrong(address)
         raise ApiError(401, "this token is not valid", headers=_CHALLENGE)
 
+    def count_refused(self, name: str) -> int:
+        """How many requests of this person their role did not allow within a minute, this one included; no more than
+        one above what is told."""
+        now_s = trio.current_time()
+        times = self._refused_at_s.setdefault(name, deque())
+        _forget_old(times, now_s)
+        if len(times) <= REFUSED_TOLD_PER_MINUTE_MAX:
+            times.append(now_s)
+        return len(times)
+
     def _count_wrong(self, address: str) -> None:
         now_s = trio.current_time()
         times = self._wrong_at_s.pop(address, deque())
-        while times and times[0] <= now_s - WINDOW_S:
-            times.popleft()
+        _forget_old(times, now_s)
         if len(self._wrong_at_s) >= ADDRESSES_KEPT_MAX:
             del self._wrong_at_s[next(iter(self._wrong_at_s))]  # the one that was wrong the longest ago
         self._wrong_at_s[address] = times
@@ -68,6 +80,11 @@ class Auth:
             wait_s = max(1, round(times[0] + WINDOW_S - now_s))
             raise ApiError(429, "too many wrong tokens from this address", headers={"Retry-After": str(wait_s)})
         times.append(now_s)
+
+
+def _forget_old(times: deque[float], now_s: float) -> None:
+    while times and times[0] <= now_s - WINDOW_S:
+        times.popleft()
 
 
 def install_auth(
@@ -81,6 +98,14 @@ def install_auth(
     """Every request is identified before anything else, also one to a path that does not exist. `needs` names the
     endpoints that take more than the role operator; `on_refused` hears who tried what their role does not allow."""
 
+    def tell_refused(name: str) -> None:
+        """A row of the journal each would let a viewer fill the disk, and push out what others did."""
+        count = auth.count_refused(name)
+        if count <= REFUSED_TOLD_PER_MINUTE_MAX:
+            last = count == REFUSED_TOLD_PER_MINUTE_MAX
+            more = " (and whatever else this minute, which is not written down)" if last else ""
+            on_refused(name, f"{request.method} {printable(request.path[:100])}{more}")
+
     async def refuse_foreign_host() -> None:
         if auth.off and not _OWN_HOST.fullmatch(request.headers.get("Host", "")):
             raise ApiError(400, "without a token only Host localhost, 127.0.0.1 or [::1] is answered")
@@ -92,7 +117,7 @@ def install_auth(
         g.operator = asking.name
         needed = needs.get(request.endpoint or "", Role.VIEWER if request.method in LOOKS else Role.OPERATOR)
         if not asking.role.covers(needed):
-            on_refused(asking.name, f"{request.method} {request.path[:100]}")
+            tell_refused(asking.name)
             raise ApiError(403, f"{asking.name} is {asking.role}; this needs the role {needed}")
 
     async def refuse_foreign_origin() -> None:

@@ -107,7 +107,7 @@ def _depth(text: str) -> int:
 
 def _checked(value: _Object) -> Body:
     problems: dict[str, str] = {}
-    pairs = [(_printable(name), given) for name, given in value.pairs]
+    pairs = [(printable(name), given) for name, given in value.pairs]
     if len(pairs) > KEYS_MAX:  # not walked; but any of them may be a HOLD
         return Body(tuple((name, _flat(given)) for name, given in pairs), refused=_TOO_MANY)
     seen: set[str] = set()
@@ -119,7 +119,7 @@ def _checked(value: _Object) -> Body:
 
 
 def _flat(value: Any) -> Any:
-    return _printable(value) if isinstance(value, str) else value
+    return printable(value) if isinstance(value, str) else value
 
 
 def _plain(where: str, value: Any, problems: dict[str, str]) -> Any:
@@ -134,11 +134,11 @@ def _plain(where: str, value: Any, problems: dict[str, str]) -> Any:
                 return None
             if len({name for name, _ in pairs}) < len(pairs):
                 problems[where] = "has a key more than once"
-            return {_printable(name): _plain(where, inner, problems) for name, inner in pairs}
+            return {printable(name): _plain(where, inner, problems) for name, inner in pairs}
         case list():
             return [_plain(where, inner, problems) for inner in value]
         case str():
-            shown = _printable(value)
+            shown = printable(value)
             if shown != value:
                 problems[where] = "has characters that are no text"
             return shown
@@ -146,7 +146,7 @@ def _plain(where: str, value: Any, problems: dict[str, str]) -> Any:
             return value
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Lone surrogates can't be written anywhere again, and control characters forge lines of logs and terminals."""
     if text.isprintable():
         return text

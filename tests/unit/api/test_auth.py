@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import httpx
 import pytest
 import trio
@@ -9,7 +11,7 @@ import trio
 from propbot.api.app import make_api
 from propbot.api.auth import Auth
 from propbot.api.replies import ApiError
-from propbot.control.operators import Operators
+from propbot.control.operators import Operator, Operators, Role
 
 TOKEN = "t" * 40
 OPEN = {"/", "/healthz", "/docs", "/openapi.json", "/docs/assets/<name>"}
@@ -131,6 +133,43 @@ async def test_the_eleventh_wrong_token_in_a_minute_is_429_for_that_address_alon
     assert answer_to(auth, None) == 401, "a missing one does not count"
     await trio.sleep(60)
     assert answer_to(auth, "wrong") == 401
+
+
+@pytest.fixture
+def viewers_app(desk):
+    digest = hashlib.sha256(b"v" * 40).digest()
+    return make_api(desk, auth=Auth(Operators.of(TOKEN, [Operator("vic", Role.VIEWER, digest)])))
+
+
+def as_viewer(app):
+    headers = {"Authorization": f"Bearer {'v' * 40}"}
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://propbot", headers=headers)
+
+
+async def test_a_viewer_cannot_fill_the_journal_with_refusals(viewers_app, desk, autojump_clock):
+    async with as_viewer(viewers_app) as client:
+        for _ in range(30):
+            assert (await client.patch("/api/ui/control", json={})).status_code == 403
+        assert len(desk.heard) == 10
+        assert "not written down" in desk.heard[-1]
+        assert "not written down" not in desk.heard[-2]
+        await trio.sleep(61)
+        assert (await client.patch("/api/ui/control", json={})).status_code == 403
+        assert desk.heard[10:] == ["vic was refused PATCH /api/ui/control"]
+
+
+async def test_a_refused_path_cannot_forge_a_line_of_the_log(viewers_app, desk):
+    async with as_viewer(viewers_app) as client:
+        assert (await client.post("/x%0a2026-11-28 [info] resumed%1b[2J")).status_code == 403
+    assert len(desk.heard) == 1
+    assert desk.heard[0].isprintable()
+
+
+async def test_slashes_too_many_are_no_path_and_no_redirect(client):
+    for path in ("/api//ui/state", "/api/ui//control-state", "//evil.example//x"):
+        answer = await client.get(f"http://propbot{path}")
+        assert answer.status_code == 404, path
+        assert answer.json()["error"]["code"] == "not_found"
 
 
 async def test_no_path_and_no_method_are_answered_in_the_error_shape(client):

@@ -204,6 +204,9 @@ def _read_people(api: Api, problems: list[str]) -> tuple[Operators, list[str]]:
     if token is not None and not token.strip():
         problems.append("API_TOKEN: is blank, which would let everybody in")
         token = None
+    elif token is not None and not (token.isprintable() and token == token.strip()):
+        problems.append(_line("API_TOKEN", token, "what a header can carry: printable, no blank at either end"))
+        token = None
     own = Operators.of(token)
     path = api.operators_file
     if path is None:

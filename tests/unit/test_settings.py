@@ -124,6 +124,9 @@ def test_secrets_show_in_no_problem_and_no_repr() -> None:
     [
         ({"API_TOKEN": ""}, "API_TOKEN"),
         ({"API_TOKEN": "t" * 31}, "API_TOKEN"),
+        ({"API_TOKEN": TOKEN + " "}, "API_TOKEN"),
+        ({"API_TOKEN": TOKEN + "\n"}, "API_TOKEN"),
+        ({"API_TOKEN": TOKEN + "\udcff"}, "API_TOKEN"),
         ({"PROFILE": "testnet"}, "API_TOKEN"),
         ({"PROFILE": "live"}, "API_TOKEN"),
         ({"API_HOST": "0.0.0.0", "TRUSTED_PROXY": "true"}, "API_TOKEN"),

@@ -119,7 +119,7 @@ def restore(path: Path, data_dir: Path, now_ns: int, *, force: bool) -> Backup:
 
     DataDirectoryBusy while a service runs on it.
     """
-    data_dir.mkdir(parents=True, exist_ok=True)
+    data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     with open_backup(path) as (backup, folder), hold_directory(data_dir):
         there = [name for name in (STATE, LEDGER, *_NEIGHBOURS) if (data_dir / name).exists()]
         if there and not force:

@@ -225,7 +225,7 @@ def _run_or_exit(task: Callable[[], Awaitable[None]], data_dir: Path | None) -> 
         if data_dir is None:
             trio.run(task)
             return
-        data_dir.mkdir(parents=True, exist_ok=True)
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
         with hold_directory(data_dir):
             trio.run(task)
     except DataDirectoryBusy as error:

@@ -185,7 +185,7 @@ class House(Group):
     """The process itself: where it keeps its data and how it speaks."""
 
     data_dir: Annotated[Path, BeforeValidator(parse_directory)] = _named(
-        "DATA_DIR", "data", "a directory; it is made when it does not exist"
+        "DATA_DIR", "data", "a directory; it is made, for its owner alone, when it does not exist"
     )
     ledger_sync: Literal["full", "normal"] = _named("LEDGER_SYNC", "full", "full or normal")
     ws_client: Literal["websockets", "trio-websocket"] = _named(

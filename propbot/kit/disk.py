@@ -87,7 +87,7 @@ def replace_file_for_now(path: Path, content: bytes, crash: CrashPoints) -> None
 def check_directory(folder: Path) -> list[str]:
     """Whether the data directory can be written, and what is wrong if not; it is made when it does not exist."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"propbot")
             file.flush()

@@ -11,7 +11,7 @@ import pytest
 
 from propbot.domain.errors import DataDirectoryBusy
 from propbot.kit.crash import CrashPoints
-from propbot.kit.disk import hold_directory, open_sqlite, replace_file
+from propbot.kit.disk import check_directory, hold_directory, open_sqlite, replace_file
 
 
 class Killed(BaseException):
@@ -94,3 +94,12 @@ def test_sqlite_opens_in_autocommit_for_a_worker_of_another_thread(tmp_path: Pat
         assert not connection.in_transaction
     finally:
         connection.close()
+
+
+def test_a_data_directory_is_made_for_its_owner_alone_and_left_as_it_is_afterwards(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    assert check_directory(folder) == []
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o750)
+    assert check_directory(folder) == []
+    assert folder.stat().st_mode & 0o777 == 0o750

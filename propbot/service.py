@@ -415,7 +415,7 @@ class Service:
             limits=pipeline.limits, rules=pipeline.rules, risk=settings.risk, guarding=settings.guarding,
             start=settings.start, drain_timeout_s=self.drain_timeout_s,
         )
-        return Bond(self.modes.holds, self.modes.view.mode, digest)
+        return Bond(self.modes.holds, self.modes.safeties, self.modes.view.mode, digest)
 
     def on_leave_hold(self, mode: Mode) -> None:
         """Part of the step out of HOLD: the exposure that DRAIN is to close has its time anew."""

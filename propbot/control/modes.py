@@ -67,6 +67,8 @@ class ModeKeeper:
     """Counts the HOLDs of this life, so that each gets its wind-down."""
     holds: int = field(init=False, default=0)
     """Counts the calls for a HOLD, also those in one: whatever was proposed before is void (the Two-Man Rule)."""
+    safeties: int = field(init=False, default=0)
+    """Counts how often safe_mode or dry_run_only was set where it had not been; it voids proposals, too."""
     _entered_mono_s: float | None = None
     _winddown_exempt: bool = False
     _ready: bool = False
@@ -139,6 +141,8 @@ class ModeKeeper:
             safe_mode=view.safe_mode if safe_mode is None else safe_mode,
             dry_run_only=view.dry_run_only if dry_run_only is None else dry_run_only,
         )
+        if (changed.safe_mode and not view.safe_mode) or (changed.dry_run_only and not view.dry_run_only):
+            self.safeties += 1
         if changed != view:
             self.level.value = changed
             self.trace("flags", safe_mode=changed.safe_mode, dry_run_only=changed.dry_run_only)

@@ -28,6 +28,8 @@ class Bond:
 
     holds: int
     """`ModeKeeper.holds`: any HOLD in between counts, also one more cause of the HOLD that was on."""
+    safeties: int
+    """`ModeKeeper.safeties`: a proposal that clears both flags was not made to clear the one that was set since."""
     mode: Mode
     settings_digest: str
 
@@ -35,6 +37,8 @@ class Bond:
         """Why it no longer holds; empty while it does."""
         if now.holds != self.holds:
             return "a HOLD came in between"
+        if now.safeties != self.safeties:
+            return "safe_mode or dry_run_only was set in between"
         if now.mode is not self.mode:
             return f"the mode changed to {now.mode} in between"
         if now.settings_digest != self.settings_digest:

@@ -297,6 +297,20 @@ async def test_a_changed_parameter_voids_what_waits_even_if_it_is_changed_back(
         assert resumes(world) == []
 
 
+@pytest.mark.parametrize("flag", ["safe_mode", "dry_run_only"])
+async def test_a_safety_that_is_set_in_between_is_not_cleared_by_what_was_proposed_before(
+    tmp_path: Path, flag: str, autojump_clock: MockClock
+) -> None:
+    """Its proposer asked for a clear flag, when it was clear; who set it since has a reason."""
+    async with held_world(tmp_path) as (world, callers):
+        id = await callers.propose("ann", mode="RUN", **{flag: False})
+        assert (await callers.patch("cy", **{flag: True})).status_code == 200
+        assert (await callers.approve("bob", id)).status_code == 409
+        assert (await callers.state_of(id)) == ("VOID", "safe_mode or dry_run_only was set in between")
+        assert getattr(callers.bot.modes.view, flag) is True
+        assert resumes(world) == []
+
+
 async def test_a_guard_that_has_not_cleared_refuses_and_the_proposal_waits_on(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:

@@ -76,8 +76,9 @@ def test_the_digest_moves_with_every_limit_and_with_the_change() -> None:
 
 
 def test_a_bond_breaks_with_a_hold_a_mode_or_a_setting() -> None:
-    bond = Bond(1, Mode.HOLD, "d")
-    assert bond.broken_by(Bond(1, Mode.HOLD, "d")) == ""
-    assert "HOLD came" in bond.broken_by(Bond(2, Mode.HOLD, "d"))
-    assert "mode changed to RUN" in bond.broken_by(Bond(1, Mode.RUN, "d"))
-    assert "limits or parameters" in bond.broken_by(Bond(1, Mode.HOLD, "e"))
+    bond = Bond(1, 0, Mode.HOLD, "d")
+    assert bond.broken_by(Bond(1, 0, Mode.HOLD, "d")) == ""
+    assert "HOLD came" in bond.broken_by(Bond(2, 0, Mode.HOLD, "d"))
+    assert "safe_mode or dry_run_only" in bond.broken_by(Bond(1, 1, Mode.HOLD, "d"))
+    assert "mode changed to RUN" in bond.broken_by(Bond(1, 0, Mode.RUN, "d"))
+    assert "limits or parameters" in bond.broken_by(Bond(1, 0, Mode.HOLD, "e"))

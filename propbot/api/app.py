@@ -61,4 +61,5 @@ def _measure(app: QuartTrio, desk: Desk) -> None:
 async def _harden(response: Response) -> Response:
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers["Cache-Control"] = "no-store"
+    response.headers["Content-Security-Policy"] = "frame-ancestors 'none'"  # /docs has buttons that change things
     return response

@@ -162,3 +162,9 @@ async def test_every_answer_is_timed_a_refused_one_too(client, nobody, desk):
     await client.get("/no/such/page")
     assert len(desk.latencies_ms) == 3
     assert all(ms >= 0 for ms in desk.latencies_ms)
+
+
+async def test_no_page_of_another_site_can_frame_the_page_with_the_buttons(nobody):
+    for path in ("/docs", "/", "/healthz"):
+        answer = await nobody.get(path)
+        assert answer.headers["Content-Security-Policy"] == "frame-ancestors 'none'", path

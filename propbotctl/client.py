@@ -29,7 +29,9 @@ def call(
     timeout_s: float = TIMEOUT_S,
 ) -> tuple[int, Json]:
     """Status (2xx) and body; Failure for everything else."""
-    headers = {} if token is None else {b"Authorization": b"Bearer " + token.encode()}
+    headers = {} if token is None else {b"Authorization": b"Bearer " + _sendable(token)}
+    if "@" in urlsplit(base_url).netloc:  # httpx would send that instead of the token, and errors would show it
+        raise Misused("--base-url: no user and password belong in it", "the token: API_TOKEN, or --token")
     try:
         with httpx.Client(verify=_tls(ca_file), timeout=timeout_s, trust_env=_may_use_proxy(base_url)) as client:
             answer = client.request(method, base_url.rstrip("/") + path, params=params, json=body, headers=headers)
@@ -38,6 +40,14 @@ def call(
     except httpx.TransportError as error:
         raise _unreachable(base_url, method, error) from None
     return _read(answer, base_url, token)
+
+
+def _sendable(token: str) -> bytes:
+    """Without the end of line that it has in a file. What no header can carry is refused here: httpx would show it."""
+    bare = token.strip()
+    if not bare.isprintable():
+        raise Misused("the token has characters that no header can carry", "check API_TOKEN (or --token)")
+    return bare.encode()
 
 
 def _tls(ca_file: str | None) -> ssl.SSLContext:

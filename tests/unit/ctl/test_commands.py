@@ -261,6 +261,26 @@ def test_options_work_before_and_after_the_command(run, api):
     assert api.asked[-1]["token"] == "Bearer ghi"
 
 
+def test_the_token_may_have_the_end_of_line_of_its_file(run, api):
+    run("status", API_TOKEN="from-file\r\n")
+    assert api.asked[-1]["token"] == "Bearer from-file"
+
+
+@pytest.mark.parametrize("token", ["hunter2\nhunter2", "hunter2\x00", "hunter2\udcff"])
+def test_a_token_that_no_header_can_carry_is_refused_and_not_shown(run, api, token):
+    result = run("pause", "--token", token)
+    assert result.exit_code == 2
+    assert "hunter2" not in result.output
+    assert "API_TOKEN" in result.output
+    assert api.asked == []
+
+
+def test_a_password_in_the_url_is_refused_and_not_shown(run, api):
+    result = run("pause", "--base-url", "http://me:hunter2@127.0.0.1:1", "--token", "t")
+    assert result.exit_code == 2
+    assert "hunter2" not in result.output
+
+
 def test_the_token_comes_from_the_environment(run, api):
     run("status", API_TOKEN="from-env\n")
     run("status", "--token", "mine", API_TOKEN="from-env")

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
+from typing import TextIO, cast
 
 import click
 import msgspec
@@ -26,6 +27,7 @@ from propbot.disk_commands import audit, backup, restore
 from propbot.domain.errors import DataDirectoryBusy, PropBotError, SettingsError
 from propbot.kit.crash import CRASH_POINTS
 from propbot.kit.disk import check_directory, hold_directory
+from propbot.kit.log_output import LogOutput
 from propbot.kit.supervise import describe, leaves
 from propbot.replay.command import ReplayOptions, parse_markets, parse_settings, parse_speed, replay
 from propbot.replay.show import show_result, showing_progress
@@ -281,11 +283,12 @@ def _banner(settings: Settings, composed: Composed, service: Service, url: str) 
         f"  off       {', '.join(off)}",
         "  stop      Ctrl-C or SIGTERM",
     )
-    click.echo("\n".join(lines))
+    LogOutput(sys.stdout).write("\n".join(lines) + "\n")  # it trades by now: a full disk must not end it
 
 
 def _set_up_logging(log_format: str, level: str) -> None:
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(message)s")
+    output = LogOutput(sys.stderr)
+    logging.basicConfig(level=logging.WARNING, stream=output, format="%(message)s")
     renderer = (
         structlog.processors.JSONRenderer() if log_format == "json"
         else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
@@ -297,6 +300,6 @@ def _set_up_logging(log_format: str, level: str) -> None:
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, output)),
         cache_logger_on_first_use=False,
     )

@@ -45,8 +45,9 @@ def clean_environ(**more: str) -> dict[str, str]:
 class Bot:
     """One `propbot run`, in a folder of its own, so that no `.env` of somebody else is read."""
 
-    def __init__(self, folder: Path, **settings: str) -> None:
+    def __init__(self, folder: Path, *, log_to: Path | None = None, **settings: str) -> None:
         self.folder = folder
+        self.log = log_to or folder / "bot.log"
         self.port = free_port()
         self.settings = {"DATA_DIR": str(folder / "data"), "API_PORT": str(self.port), **settings}
         self.process: subprocess.Popen[bytes] | None = None
@@ -59,7 +60,7 @@ class Bot:
     def start_unchecked(self) -> None:
         """Begun, and perhaps on its way to a crash point."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        log = open(self.folder / "bot.log", "ab")  # noqa: SIM115 (the process keeps it)
+        log = open(self.log, "ab")  # noqa: SIM115 (the process keeps it)
         with log:
             self.process = subprocess.Popen(
                 [*PROPBOT, "run"], cwd=self.folder, env=clean_environ(**self.settings), stdout=log, stderr=log
@@ -99,7 +100,7 @@ class Bot:
             time.sleep(0.05)
 
     def log_tail(self) -> str:
-        return (self.folder / "bot.log").read_text(errors="replace")[-3000:]
+        return self.log.read_text(errors="replace")[-3000:] if self.log.is_file() else f"(its log went to {self.log})"
 
     def kill(self) -> None:
         assert self.process is not None
@@ -127,8 +128,8 @@ class Bot:
 
 
 @contextlib.contextmanager
-def running_bot(folder: Path, **settings: str) -> Iterator[Bot]:
-    bot = Bot(folder, **settings)
+def running_bot(folder: Path, *, log_to: Path | None = None, **settings: str) -> Iterator[Bot]:
+    bot = Bot(folder, log_to=log_to, **settings)
     try:
         bot.start()
         yield bot

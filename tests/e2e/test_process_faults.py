@@ -142,6 +142,16 @@ def test_59_a_second_instance_on_the_same_data_directory_exits_3_and_the_first_o
         assert overview(bot)["mode"] == "RUN"
 
 
+def test_60_a_log_on_a_full_disk_stops_nothing_and_the_stop_is_in_order(tmp_path: Path) -> None:
+    with running_bot(tmp_path, log_to=Path("/dev/full")) as bot:
+        wait_trading(bot)
+        assert bot.control(mode="HOLD").status_code == 200
+        wait_resumed(bot)
+        assert bot.process is not None
+        bot.process.send_signal(signal.SIGTERM)
+        assert bot.process.wait(10) == 0
+
+
 # --- 62
 
 

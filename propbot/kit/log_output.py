@@ -1,0 +1,49 @@
+"""Where log lines and the banner go: a file, a pipe or a terminal that may be full or gone, which must stop nobody.
+
+A line that can't be written is dropped and counted; the first one that goes through again says how many there were.
+What happened is in the journal all the same.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TextIO
+
+
+class LogOutput:
+    """`stream` as `structlog.PrintLogger` and `logging.StreamHandler` want it; no call raises.
+
+    Written past the stream's own buffer where there is a descriptor: what a failed write leaves in a buffer fails
+    again at the next flush, the last of them as the interpreter ends, where it becomes the exit code.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lost = 0
+        try:
+            self._fd: int | None = stream.fileno()
+        except (OSError, ValueError):  # a stream in memory, or one that is closed
+            self._fd = None
+
+    def write(self, text: str) -> int:
+        told = f"({self._lost} writes to this log failed)\n" if self._lost and text.strip() else ""
+        try:
+            self._put(told + text)
+        except (OSError, ValueError):
+            self._lost += 1
+        else:
+            if told:
+                self._lost = 0
+        return len(text)
+
+    def flush(self) -> None:
+        """Nothing waits: each write is whole, or lost."""
+
+    def _put(self, text: str) -> None:
+        if self._fd is None:
+            self._stream.write(text)
+            self._stream.flush()
+            return
+        rest = memoryview(text.encode("utf-8", "backslashreplace"))
+        while rest:
+            rest = rest[os.write(self._fd, rest):]

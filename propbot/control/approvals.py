@@ -190,6 +190,9 @@ class Approvals:
             self.look()
             if id not in self._pending:  # while the checks were made
                 return await self._not_pending(id, by, "approve")
+            refusal = self._refuse_person(proposal.approval, by, "approve")
+            if refusal is not None:  # taken off the list meanwhile: the checks ask the venues, and that takes seconds
+                return refusal
             return await self._spend(proposal, by, applier)
 
     async def _spend(self, proposal: _Proposal, by: str, applier: Applier) -> ApprovalOutcome:

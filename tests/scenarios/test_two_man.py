@@ -430,6 +430,24 @@ async def test_a_person_taken_off_the_list_proposes_and_approves_nothing_any_mor
         assert len(resumes(world)) == 1
 
 
+async def test_who_is_taken_off_the_list_while_the_checks_are_made_approves_nothing(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with held_world(tmp_path) as (world, callers):
+        id, people = await callers.propose("ann"), callers.bot.people
+
+        def take_bob_off(mode: Mode) -> list[str]:
+            people.replace([each for each in people.listed if each.name != "bob"])
+            return []
+
+        callers.bot.modes.blockers = take_bob_off
+        answer = await callers.approve("bob", id)
+        assert answer.status_code == 403
+        assert (await callers.state_of(id))[0] == "PENDING"
+        assert resumes(world) == []
+        assert (await callers.approve("cy", id)).status_code == 200
+
+
 async def test_a_list_with_one_approver_left_is_in_force_and_a_warning(
     tmp_path: Path, autojump_clock: MockClock
 ) -> None:

@@ -202,6 +202,8 @@ async def _compare_state(service: Service) -> None:
         problem = f"{FILE_NAME} is an older copy than the ledger: generation {stored.generation}, not {told} or later"
     elif stored is not None and stored.head is not None and not await ledger.has_event(stored.head):
         problem = f"ledger.db is an older copy than {FILE_NAME}, or was cut: its journal has no row {stored.head.id}"
+    if told is not None:
+        service.keeper.go_on_from(int(told))
     if problem is not None:
         service.trip(f"{problem}; check mode, flags, parameters and positions, and resume", "guard:state")
 

@@ -60,6 +60,11 @@ class StateKeeper:
         """Of the newest save that was tried."""
         return self._generation
 
+    def go_on_from(self, generation: int) -> None:
+        """The ledger remembers a later state than the one that was found, or one where none could be used: what is
+        saved from now on is newer than that as well, or an old copy would not be known as one."""
+        self._generation = max(self._generation, generation)
+
     async def save(
         self,
         view: ModeView,

@@ -220,6 +220,35 @@ async def test_state_and_ledger_that_do_not_belong_together_are_a_hold(
         await world.stop_bot()
 
 
+@pytest.mark.parametrize("lost", ["torn", "gone"])
+async def test_an_old_state_is_known_as_one_also_after_a_life_that_began_without_any(
+    tmp_path: Path, autojump_clock: MockClock, lost: str
+) -> None:
+    path = tmp_path / "bot" / FILE_NAME
+    async with open_world(tmp_path) as world:
+        await _ready(world)
+        await trio.sleep(20)
+        await world.stop_bot()
+        older = path.read_bytes()
+        await _ready(world)
+        await trio.sleep(5)
+        await world.stop_bot()
+        if lost == "torn":
+            path.write_bytes(older[:100])
+        else:
+            path.unlink()
+        await _ready(world)
+        await world.stop_bot()  # a life so short that a count which began anew would not have caught up
+        path.write_bytes(older)
+        bot = await world.start_bot()
+        hold = bot.modes.view.hold
+        assert hold is not None
+        said = [cause.reason for cause in hold.causes if cause.source == "guard:state"]
+        assert len(said) == 1, hold
+        assert FILE_NAME + " is an older copy" in said[0]
+        await world.stop_bot()
+
+
 # --- backup and restore
 
 

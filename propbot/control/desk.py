@@ -318,7 +318,10 @@ class ServiceDesk:
     def enter_hold(self, reason: str, operator: str, *, winddown_exempt: bool) -> Mode:
         before = self.service.modes.view.mode
         words = reason or "no reason given"
-        self.service.modes.hold(words, f"operator:{operator}", winddown_exempt=winddown_exempt)
+        source = f"operator:{operator}"
+        self.service.modes.hold(words, source, winddown_exempt=winddown_exempt)
+        if before is Mode.HOLD:  # no new HOLD whose line the journal would have: it has to know who asked, and why
+            self.service.journal.say("WARN", "hold", f"HOLD asked for again: {words}", source=source)
         return before
 
     async def apply_control(self, patch: ControlPatch, operator: str) -> ControlOutcome:

@@ -220,6 +220,22 @@ async def test_state_and_ledger_that_do_not_belong_together_are_a_hold(
         await world.stop_bot()
 
 
+async def test_a_hold_that_is_asked_for_in_a_hold_is_in_the_journal_with_who_and_why(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_world(tmp_path) as world:
+        bot = await _ready(world)
+        desk = ServiceDesk(bot, bot.keeper)
+        desk.enter_hold("lunch", "ann", winddown_exempt=False)
+        await trio.sleep(2)
+        desk.enter_hold("do not resume", "bob", winddown_exempt=False)
+        await trio.sleep(1)
+        rows = (await bot.ledger.events_page(500, None, EventFilter(kind="hold")))[0]
+        assert ("operator:bob", "HOLD asked for again: do not resume") in [(row.source, row.message) for row in rows]
+        assert not [row for row in rows if "again" in row.message and row.source != "operator:bob"]
+        await world.stop_bot()
+
+
 @pytest.mark.parametrize("lost", ["torn", "gone"])
 async def test_an_old_state_is_known_as_one_also_after_a_life_that_began_without_any(
     tmp_path: Path, autojump_clock: MockClock, lost: str

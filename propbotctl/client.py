@@ -100,6 +100,7 @@ def _refused(status: int, body: Json, token: str | None) -> Failure:
         return Unauthorised(message, step)
     steps = [f"{name}: {why}" for name, why in dict(error.get("fields") or {}).items()]
     steps += [str(reason) for reason in body.get("reasons") or []]
+    steps = [step for step in steps if step not in message]  # said once is enough
     if body.get("hold") == "entered":
         steps.append("the HOLD itself took effect")
     return Failure(message, *steps)

@@ -16,6 +16,7 @@ CONTEXT = {"help_option_names": ["-h", "--help"]}
 _WORDS: Mapping[str, bool] = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
 _FLAGS = ("safe_mode", "dry_run_only")
 VERIFY_S_MAX = 60.0
+UNCHANGED = "nothing changed: it was so already"
 _TEXTS = ("mode", "reason", "loop_pair")
 
 
@@ -53,8 +54,11 @@ def state(target: Target) -> None:
 @click.option("--reason", metavar="TEXT", help="Why; it is shown wherever the HOLD is.")
 @target_options
 def pause(target: Target, reason: str | None) -> None:
-    """HOLD: stop orders at once."""
-    _patch(target, {"mode": "HOLD"} | ({} if reason is None else {"reason": reason}))
+    """HOLD: stop orders at once. In HOLD already: one more cause of it, which voids what waits for approval."""
+    _patch(
+        target, {"mode": "HOLD"} | ({} if reason is None else {"reason": reason}),
+        unchanged="it was in HOLD already: yours is one more cause of it",
+    )
 
 
 @propbotctl.command()
@@ -126,7 +130,7 @@ def approve(target: Target, approval_id: str) -> None:
 @click.option("--reason", metavar="TEXT", help="Why not.")
 @target_options
 def reject(target: Target, approval_id: str, reason: str | None) -> None:
-    """Refuse a proposal, or withdraw your own."""
+    """Refuse a proposal. Approvers may; also to withdraw their own (`pause` voids all that wait)."""
     _, answer = target.post(_approval_path(approval_id, "reject"), {} if reason is None else {"reason": reason})
     _print(target, answer, lambda shown: show.show_approval(shown["approval"]))
 
@@ -245,29 +249,29 @@ def _print(target: Target, answer: dict[str, Any], plain: Callable[[dict[str, An
         plain(answer)
 
 
-def _patch(target: Target, body: dict[str, Any]) -> None:
+def _patch(target: Target, body: dict[str, Any], unchanged: str = UNCHANGED) -> None:
     code, answer = target.patch(body)
     if target.json:
         show.print_json(answer)
     elif code == 202:
         show.show_proposed(answer["approval"])
     else:
-        _show_change(answer)
+        _show_change(answer, unchanged)
     if code == 202:
         raise SystemExit(PENDING)
 
 
-def _show_change(answer: Mapping[str, Any]) -> None:
+def _show_change(answer: Mapping[str, Any], unchanged: str = UNCHANGED) -> None:
     after = answer["control"]
     for name, change in answer["changes"].items():
         show.line(f"{name}: {_shown(change['old'])} -> {_shown(change['new'])}")
     if not answer["changes"]:
-        show.line("nothing changed: it was so already")
+        show.line(unchanged)
     for warning in answer["warnings"]:
         click.echo(f"warning: {clean(warning)}", err=True)
     show.line(f"mode={after['mode']}")
     if after["hold"] is not None:
-        show.line(after["hold"]["line"])
+        show.show_hold(after["hold"])
     elif after["safe_mode"]:
         show.line("SAFE_MODE is still on: no order is sent. To clear it: propbotctl control set safe_mode=false")
 

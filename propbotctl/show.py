@@ -60,9 +60,7 @@ def show_status(overview: Mapping[str, Any]) -> None:
     line(f"safe_mode={word(overview['safe_mode'])}")
     line(f"dry_run_only={word(overview['dry_run_only'])}")
     if (hold := overview.get("hold")) is not None:
-        line(hold["line"])
-        for cause in hold["causes"][1:]:
-            line(f"  and since {clock(cause['since'])} by {cause['source']}: {cause['reason']}")
+        show_hold(hold)
     elif said["reason"]:
         line(f"{said['status']} by {said['source']} since {clock(said['since'])}: {said['reason']}")
     for alert in overview["alerts"]:
@@ -70,6 +68,12 @@ def show_status(overview: Mapping[str, Any]) -> None:
     if not overview["alerts"]:
         line("no alerts")
     line(f"version={overview['version']} uptime_s={overview['uptime_s']:.0f}")
+
+
+def show_hold(hold: Mapping[str, Any]) -> None:
+    line(hold["line"])
+    for cause in hold.get("causes", ())[1:]:
+        line(f"  and since {clock(cause['since'])} by {cause['source']}: {cause['reason']}")
 
 
 def show_components(answer: Mapping[str, Any]) -> None:
@@ -109,8 +113,8 @@ def show_state(state: Mapping[str, Any]) -> None:
     loop = state["loop"]
     line(f"loop {loop['pair']} on {', '.join(loop['venues'])}: {loop['why_not'] or 'trading'}")
     pnl = [f"{name}={money(value)}" for name, value in state["pnl"].items()]
-    line("pnl " + " ".join(pnl[:3]))
-    line("    " + " ".join(pnl[3:]))
+    line("pnl in USDT " + " ".join(pnl[:3]))
+    line("            " + " ".join(pnl[3:]))
     for reason in state["risk_reasons"]:
         line(f"risk {reason['code']}: {reason['message']}")
     rows = [_venue_row(name, venue) for name, venue in state["venues"].items()]
@@ -137,12 +141,16 @@ def show_control(control: Mapping[str, Any]) -> None:
     line(f"preflight.ok={word(preflight['ok'])}" + "".join(f"; {reason}" for reason in preflight["reasons"]))
     line(f"approvals={len(control['approvals'])}")
     if control["hold"] is not None:
-        line(control["hold"]["line"])
+        show_hold(control["hold"])
 
 
 def show_orders(items: Sequence[Row]) -> None:
     rows = [
-        (clock(i["ts"]), i["venue"], i["purpose"], i["side"], i["qty"], i["limit_price"], i["state"]) for i in items
+        (
+            clock(i["ts"]), i["venue"], i["purpose"], i["side"], i["qty"], i["limit_price"],
+            ": ".join(part for part in (i["state"], i.get("reason")) if part),
+        )
+        for i in items
     ]
     table(("time", "venue", "for", "side", "qty", "limit", "state"), rows, "no orders")
 
@@ -168,7 +176,7 @@ def show_lots(items: Sequence[Row]) -> None:
         )
         for i in items
     ]
-    table(("opened", "state", "qty", "bought / sold", "edge", "realised", "exit"), rows, "no lots")
+    table(("opened", "state", "qty", "bought / sold", "edge bps", "realised USDT", "exit"), rows, "no lots")
 
 
 def _venues_of(legs: Sequence[Row], side: str) -> str:
@@ -180,7 +188,7 @@ def show_positions(items: Sequence[Row]) -> None:
         (i["venue"], i["symbol"], i["qty"], money(i["avg_price"]), money(i["mark"]), money(i["unrealised_usdt"]))
         for i in items
     ]
-    table(("venue", "symbol", "qty", "avg price", "mark", "unrealised"), rows, "no open positions")
+    table(("venue", "symbol", "qty", "avg price", "mark", "unrealised USDT"), rows, "no open positions")
 
 
 def money(amount: str | None) -> str:

@@ -121,6 +121,18 @@ def test_pause_without_a_reason_sends_the_runbooks_payload(run, api):
     assert api.asked[0]["body"] == {"mode": "HOLD"}
 
 
+def test_pause_in_a_hold_says_that_it_is_one_more_cause_and_shows_it(run, api):
+    causes = [
+        {"reason": "differs", "source": "guard:recon", "since": SINCE},
+        {"reason": "lunch", "source": "operator:api", "since": SINCE},
+    ]
+    api.accept({}, {"mode": "HOLD", "hold": {"line": "HOLD since 03:12:09Z by guard:recon: differs", "causes": causes}})
+    shown = run("pause", "--reason", "lunch").stdout
+    assert "it was in HOLD already: yours is one more cause of it" in shown
+    assert "by operator:api: lunch" in shown
+    assert "nothing changed" not in shown
+
+
 def test_resume_sends_run(run, api):
     api.accept({"mode": {"old": "HOLD", "new": "RUN"}})
     result = run("resume")
@@ -140,6 +152,23 @@ def test_resume_that_is_refused_names_every_reason(run, api):
     assert result.exit_code == 1
     assert "guard:recon has not cleared" in result.stderr
     assert result.stdout == ""
+
+
+def test_a_reason_that_the_message_has_already_is_not_said_twice(run, api):
+    why = "guard:recon has not cleared"
+    api.refuse(409, f"not possible now: {why}; preflight failed", reasons=[why, "preflight failed"])
+    assert run("resume").stderr.count(why) == 1
+
+
+def test_orders_show_what_the_venue_said_of_a_refused_one(run, api):
+    order = {
+        "ts": SINCE, "venue": "binance-spot", "purpose": "open", "side": "BUY", "qty": "0.01", "limit_price": "60000",
+        "state": "REJECTED", "reason": "-2010 insufficient balance",
+    }
+    api.answers["/api/ui/orders"] = (200, {"items": [order], "next_cursor": None})
+    shown = " ".join(run("orders").stdout.split())
+    assert "REJECTED: -2010" in shown
+    assert "balance" in shown
 
 
 def test_resume_that_waits_for_another_person_ends_with_5(run, api):

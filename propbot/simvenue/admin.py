@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs
@@ -20,6 +21,7 @@ from propbot.simvenue.server import Request, Response
 from propbot.simvenue.trace import VenueTrace
 
 _FIELDS = ("venue", "fault", "after", "count", "params")
+_OWN_HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
 
 
 class Admin:
@@ -31,6 +33,9 @@ class Admin:
         self._ended = ended
 
     async def answer(self, request: Request) -> Response:
+        """Nothing for a web page: its browser reaches loopback too, be it by a name that resolves to it."""
+        if "origin" in request.headers or not _OWN_HOST.fullmatch(request.headers.get("host", "")):
+            return _error(403, "host", "only programs on this machine are answered, and Host localhost or 127.0.0.1")
         match request.method, request.path:
             case "POST", "/faults":
                 return self._inject(request.body)

@@ -22,8 +22,12 @@ from propbot.kit.clock import SystemClock
 from propbot.kit.net import MemoryNetwork, TcpNetwork
 from propbot.kit.trace import no_trace
 from propbot.simvenue.access import HostAccess, VenueAccess
+from propbot.simvenue.admin import Admin
+from propbot.simvenue.faults import FaultBox
 from propbot.simvenue.host import HostConfig, run_host
+from propbot.simvenue.server import Request
 from propbot.simvenue.synthetic import SyntheticMarket
+from propbot.simvenue.trace import VenueTrace
 
 UM = BINANCE_UM
 VENUES = (BINANCE_UM, BINANCE_SPOT)
@@ -33,6 +37,24 @@ async def admin(world, method, path, body=None):
     content = b"" if body is None else json.dumps(body).encode()
     reply = await world.send(world.access.admin, HttpCall(method, path, (), content))
     return reply.status, json.loads(reply.body)
+
+
+@pytest.mark.parametrize("origin", ["http://evil.example", "null"])
+async def test_the_admin_port_takes_nothing_from_a_web_page(world, origin, autojump_clock):
+    """A browser sends it to loopback from anywhere, as text/plain without asking first."""
+    body = b'{"venue": "binance-um", "fault": "reject_order"}'
+    reply = await world.send(world.access.admin, HttpCall("POST", "/faults", (("Origin", origin),), body))
+    assert reply.status == 403
+    assert (await admin(world, "GET", "/faults"))[1]["faults"] == []
+
+
+@pytest.mark.parametrize(
+    ("host", "status"), [("evil.example:8000", 403), ("127.0.0.1.evil.example", 403), ("", 403), ("LOCALHOST:1", 404)]
+)
+async def test_the_admin_port_is_no_host_but_this_machine(host, status):
+    """A name of the page's own may resolve to 127.0.0.1."""
+    asked = Request("GET", "/nope", "", {"host": host}, b"", 0)
+    assert (await Admin(FaultBox, VenueTrace, bool).answer(asked)).status == status
 
 
 async def test_faults_are_made_listed_and_cleared_over_the_admin_port(world, autojump_clock):

@@ -22,6 +22,9 @@ from attrs import define, field, frozen
 
 from propbot.domain.dialect import HttpCall, RateLimit
 
+UPKEEP_SHARE = 0.025
+"""Of the pace share, where weight is counted: clock samples and listen keys come on top of normal work, and the pace
+share is of all of it."""
 BUCKETS_PER_WINDOW = 600
 """Answers this close together leave the window together: a day's window stays short."""
 
@@ -30,9 +33,10 @@ class Urgency(Enum):
     """What a request may use of a limit."""
 
     NORMAL = "normal"
-    """The pace share: reading, and orders that open or close. It waits, or is refused."""
+    """The pace share, less what is kept for upkeep: reading, and orders that open or close. It waits, or is refused."""
     RESERVE = "reserve"
-    """Up to the trip share: hedges, unwinds, the outcome of UNKNOWN orders, what keeps stream and clock alive."""
+    """Up to the trip share: hedges, unwinds, the outcome of UNKNOWN orders; and what keeps stream and clock alive,
+    which needs so little that UPKEEP_SHARE keeps it within the pace share as long as nothing is wrong."""
     CANCEL = "cancel"
     """All of the limit."""
 
@@ -44,10 +48,14 @@ class Shares:
     pace: float = 0.8
     reserve: float = 0.95
 
-    def of(self, urgency: Urgency) -> float:
-        if urgency is Urgency.CANCEL:
-            return 1.0
-        return self.pace if urgency is Urgency.NORMAL else max(self.reserve, self.pace)
+    def of(self, urgency: Urgency, *, of_orders: bool) -> float:
+        match urgency:
+            case Urgency.CANCEL:
+                return 1.0
+            case Urgency.RESERVE:
+                return max(self.reserve, self.pace)
+            case Urgency.NORMAL:
+                return self.pace if of_orders else self.pace * (1 - UPKEEP_SHARE)
 
 
 @frozen
@@ -192,14 +200,13 @@ class RateBudget:
 
     def full(self, call: HttpCall, urgency: Urgency, now_s: float) -> Full | None:
         """None if `call` may go now; else the window that keeps it longest."""
-        allowed = self.shares.of(urgency)
         charge = Charge(call.weight, int(call.is_order), 0)
         found: list[Full] = []
         for window in self._windows.values():
             amount, used, limit = window.amount(charge), window.used(now_s), window.limit.limit
-            if amount and used + amount > limit * allowed:
-                use = WindowUse(window.limit.key, used, limit)
-                found.append(Full(use, window.wait_s(amount, limit * allowed, now_s)))
+            allowed = limit * self.shares.of(urgency, of_orders=window.counts_orders)
+            if amount and used + amount > allowed:
+                found.append(Full(WindowUse(window.limit.key, used, limit), window.wait_s(amount, allowed, now_s)))
         return max(found, key=lambda each: each.wait_s, default=None)
 
     def let_go(self, call: HttpCall) -> Charge:

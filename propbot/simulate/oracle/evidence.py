@@ -43,8 +43,8 @@ class Limits:
     dust_base: Decimal = Decimal(0)
     """Base below the smallest legal order, where a scenario leaves such rests; comes on top of one lot step."""
     book_age_s: float = 1.5
-    rate_share: float = 0.82
-    """Of a venue's limit: 0.8 for normal work, and the little that keeps clock and keys alive out of the reserve."""
+    rate_share: float = 0.8
+    """Of a venue's limit."""
 
 
 @frozen

@@ -33,10 +33,10 @@ def used(rates: RateBudget, now_s: float = 0.0) -> list[int]:
 @pytest.mark.parametrize(
     ("already", "weight", "normal", "reserve", "cancel"),
     [
-        (0, 80, True, True, True),
-        (0, 81, False, True, True),
-        (79, 1, True, True, True),
-        (80, 1, False, True, True),
+        (0, 78, True, True, True),
+        (0, 79, False, True, True),
+        (77, 1, True, True, True),
+        (78, 1, False, True, True),  # two of the eighty are for the upkeep of streams and clock
         (94, 1, False, True, True),
         (95, 1, False, False, True),
         (99, 1, False, False, True),

@@ -39,6 +39,7 @@ T = TypeVar("T")
 VERIFY_PAUSE_S = 0.002
 """As long as a slice: the walk takes half of the worker at most."""
 LOOK_PAUSE_S = 0.001
+"""Between the slices of a search."""
 LOOK_BACKLOG_MAX = 20
 """More than that waits when the disk is slow, or when many who asked went away before they were answered."""
 
@@ -303,7 +304,9 @@ class Ledger:
     ) -> Page[EventRow]:
         search = reads.EventSearch(limit, cursor, EventFilter() if wanted is None else wanted)
         async with self._searching:  # one after the other: side by side all of them would be late
+            await self._look(search.take_slice)
             while not search.done:
+                await trio.sleep(LOOK_PAUSE_S)
                 await self._look(search.take_slice)
         return search.page()
 
@@ -331,9 +334,7 @@ class Ledger:
         async with self._looking:
             if self._worker.backlog > LOOK_BACKLOG_MAX:
                 raise LedgerError("much waits for the disk already; ask again")
-            found = await self._read(run)
-            await trio.sleep(LOOK_PAUSE_S)
-            return found
+            return await self._read(run)
 
     async def _call(self, call: Callable[[], T]) -> T:
         if self._closed:  # the worker's thread has ended: nobody would answer

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
@@ -69,12 +70,17 @@ def run_replay(
     )
 
 
+def _hear_ctrl_c() -> None:
+    """Tests that run in the background of a shell script inherit SIGINT as ignored, and so would what they start."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @contextmanager
 def started_replay(folder: Path, files: Mapping[str, Path], *options: str) -> Iterator[subprocess.Popen[bytes]]:
     """One that is still running; ended in any case."""
     process = subprocess.Popen(
         replay_command(folder, files, *options), cwd=folder, env=clean_environ(), stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL, preexec_fn=_hear_ctrl_c,
     )
     try:
         yield process

@@ -366,6 +366,8 @@ class FaultBox:
     def _begin(self, fault: Fault) -> None:
         fault.started_s = trio.current_time()
         fault.hits = 1
+        shown = fault.row()["params"]
+        self._trace.row(fault.venue, "in", "fault", id=fault.id, fault=fault.name, what="begins", params=shown)
 
     def _check(self, venue: str, fault: str, after: Any, count: Any, params: Any) -> Fault:
         if venue not in self._venues:

@@ -220,6 +220,11 @@ def request_before_its_retry_after(run: Run) -> None:
     run.venue(12, "request", UM, method="GET", path="/time")
 
 
+def request_after_a_refusal_that_did_not_drip_any_more(run: Run) -> None:
+    run.venue(1, "fault", UM, fault="drip_body", what="begins", params={"every_s": 1.0, "seconds": 3.0})
+    request_before_its_retry_after(run)
+
+
 def ban_of_our_own_doing(run: Run) -> None:
     run.find("reply", venue=UM)["status"] = 418
 
@@ -338,7 +343,10 @@ PLANTED: list[tuple[str, Callable[[Run], None]]] = [
     *(("I17", bug) for bug in (edited_event, removed_event, cut_tail, change_that_nobody_wrote_down)),
     *(
         ("I18", bug)
-        for bug in (request_weight_above_the_share, request_before_its_retry_after, ban_of_our_own_doing)
+        for bug in (
+            request_weight_above_the_share, request_before_its_retry_after,
+            request_after_a_refusal_that_did_not_drip_any_more, ban_of_our_own_doing,
+        )
     ),
     *(
         ("I19", bug)
@@ -366,6 +374,15 @@ def test_a_planted_bug_is_caught_and_named(invariant: str, plant: Callable[[Run]
     plant(run)
     violations = check(run.evidence())
     assert {each.invariant for each in violations} == {invariant}, report(violations)
+
+
+def test_a_refusal_that_came_byte_by_byte_need_not_be_obeyed() -> None:
+    """It can't be read; also where the fault began long after it was injected, as one that lets occasions pass does."""
+    run = full_run()
+    run.venue(1, "fault", UM, fault="drip_body", what="injected", params={"every_s": 1.0, "seconds": 3.0})
+    run.venue(5, "fault", UM, fault="drip_body", what="begins", params={"every_s": 1.0, "seconds": 3.0})
+    request_before_its_retry_after(run)
+    assert check(run.evidence()) == []
 
 
 def test_there_is_a_planted_bug_for_each_invariant() -> None:

@@ -29,9 +29,11 @@ def check_rates(evidence: Evidence) -> Iterator[Violation]:
         if row["kind"] == "fault" and str(row.get("fault")).startswith(_NUDGED):
             nudged.add(venue)
         elif row["kind"] == "fault" and row.get("fault") == "drip_body":
-            lasts_s = float((row.get("params") or {}).get("seconds", math.inf)) if row["what"] == "injected" else 0.0
-            until_s = dripping_until.get(venue, 0.0) if row["what"] == "injected" else 0.0
-            dripping_until[venue] = max(until_s, t + lasts_s)
+            if row["what"] == "begins":  # occasions may pass between its injection and this
+                until_s = t + float((row.get("params") or {}).get("seconds", math.inf))
+                dripping_until[venue] = max(dripping_until.get(venue, 0.0), until_s)
+            elif row["what"] == "cleared":
+                dripping_until[venue] = t
         elif row["kind"] == "request" and venue in paused_until:
             since, until = paused_until[venue]
             if since + IN_FLIGHT_S < t < until:

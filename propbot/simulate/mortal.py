@@ -19,6 +19,7 @@ from propbot.kit.crash import CrashPoints, parse_crash_at
 from propbot.kit.disk import replace_file_for_now
 from propbot.kit.memory import MemoryStream
 from propbot.kit.net import Address, Handler, MemoryNetwork
+from propbot.kit.trace import Trace
 
 _SYNCHRONOUS = "PRAGMA synchronous"
 
@@ -108,6 +109,16 @@ class MortalConnection:
 
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(self._inner, name, value)
+
+
+def trace_of(life: Life, inner: Trace) -> Trace:
+    """What a life tells; its tasks go on for a moment after its end, and what they see then nobody has seen."""
+
+    def trace(kind: str, **fields: Any) -> None:
+        if not life.dead:
+            inner(kind, **fields)
+
+    return trace
 
 
 def replace_file_of(life: Life, before: Callable[[], None]) -> Callable[[Path, bytes, CrashPoints], None]:

@@ -44,6 +44,7 @@ from propbot.simulate.mortal import (
     MortalCrashPoints,
     MortalNetwork,
     replace_file_of,
+    trace_of,
 )
 from propbot.simvenue.access import HostAccess
 from propbot.simvenue.faces.limits import Limit
@@ -121,7 +122,7 @@ class World:
         self.starts += 1
         self.settings = load_settings({"DATA_DIR": str(self.tmp_path / "bot"), **self.given, **more}, None)
         (self.tmp_path / "bot").mkdir(exist_ok=True)
-        trace = self.make_trace("bot", self.rows)
+        trace = trace_of(self.life, self.make_trace("bot", self.rows))
         self.crash_points = MortalCrashPoints(crash_at, self._die, self.life)
         seams = Seams(
             MortalNetwork(self.network, self.life), self.bot_clock, random.Random(self.seed * 1000 + self.starts),

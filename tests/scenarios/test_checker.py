@@ -596,6 +596,23 @@ def test_a_difference_that_recon_found_and_holds_for_is_no_violation() -> None:
     assert kinds(run) == set()
 
 
+@pytest.mark.parametrize(("hedged_at", "found"), [(55, set()), (60, {"I9"})])
+def test_what_a_hold_left_open_has_its_time_anew_when_it_is_left_for_drain(hedged_at: float, found: set[str]) -> None:
+    """Also shortly after a start, whose own deadline of 35.1 s ends in between (seed 39)."""
+    run = Run()
+    run.start(0)
+    run.trade_order(10, "pb1", "open", UM, "SELL", "0.002")
+    run.set_mode(11, "HOLD", "guard:hedge", "naked")
+    run.bot(15, "crash")
+    run.start(17, "HOLD")
+    run.bot(51, "resume", operator="anna", mode="DRAIN")
+    run.set_mode(51, "DRAIN", "operator:anna")
+    run.trade_order(hedged_at, "pb2", "hedge", SPOT, "BUY", "0.002")
+    run.set_mode(70, "HOLD", "operator:anna", "lunch")
+    run.bot(200, "recon", venue=UM, agrees=True, detail="")
+    assert kinds(run) == found
+
+
 def test_without_rest_only_what_must_hold_at_every_moment_is_judged() -> None:
     run = clean_run()
     run.quiesced = False

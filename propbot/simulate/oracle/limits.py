@@ -122,11 +122,13 @@ def check_exposure(evidence: Evidence) -> Iterator[Violation]:
                 yield Violation("I9", due, f"exposure {exposure} stood too long in {modes.mode}")
             due = None if modes.mode is not None else due
         if row["who"] == "bot":
+            before = modes.mode
             modes.feed(row)
             if kind == "start" and abs(exposure) > dust:
                 due = t + RECOVERY_S + hedge_s
-            elif kind == "mode" and modes.mode != "HOLD" and due is None and abs(exposure) > dust:
-                due = t + hedge_s
+            elif kind == "mode" and modes.mode != "HOLD" and abs(exposure) > dust:
+                # whoever leaves HOLD gives what stood there its time anew, also shortly after a start
+                due = t + hedge_s if due is None or before == "HOLD" else due
         elif kind == "trade" and evidence.is_ours(row.get("client_order_id")):
             dust += _fee_dust(evidence, row, bought)
             was_exposed = abs(exposure) > dust

@@ -80,11 +80,11 @@ class RestFace:
             response = _error_response(error)
         except Refused as refused:
             response = _error_response(error_of(refused, self._refusals))
+        crowd, drip = (core.faults.lasting(core.venue, name) for name in ("inflated_weight", "drip_body"))
         core.trace.row(
             core.venue, "out", "reply", method=request.method, path=request.path, status=response.status,
             retry_after=dict(response.headers).get("Retry-After"), used_share=core.counters.used_share(),
         )
-        crowd, drip = (core.faults.lasting(core.venue, name) for name in ("inflated_weight", "drip_body"))
         headers = core.counters.headers(
             orders=route is not None and route.orders, others_share=0.0 if crowd is None else crowd["share"]
         )

@@ -12,8 +12,10 @@ from propbot.api.auth import Auth, install_auth
 from propbot.api.baseline import baseline_routes
 from propbot.api.control import control_routes
 from propbot.api.docs import OPEN_ENDPOINTS, install_docs
+from propbot.api.export import export_routes
 from propbot.api.incidents import incident_routes
 from propbot.api.lists import list_routes
+from propbot.api.long_answers import CuttableAnswer
 from propbot.api.looks import look_routes
 from propbot.api.replies import install_error_replies
 from propbot.status.desk import Desk
@@ -22,9 +24,12 @@ BODY_BYTES_MAX = 8 * 1024
 BODY_S_MAX = 10
 
 
-def make_api(desk: Desk, *, auth: Auth) -> QuartTrio:
-    """Every path of the REST contract. Served by `server.run_api`, or called in memory by tests and simulations."""
+def make_api(desk: Desk, *, auth: Auth, closing: trio.Event | None = None) -> QuartTrio:
+    """Every path of the REST contract. Served by `server.run_api`, or called in memory by tests and simulations.
+    `closing` is set when the server ends: answers that go on and on end themselves then."""
+    closing = trio.Event() if closing is None else closing
     app = QuartTrio("propbot.api", static_folder=None)
+    app.asgi_http_class = CuttableAnswer
     app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES_MAX
     app.config["BODY_TIMEOUT"] = BODY_S_MAX
     app.url_map.merge_slashes = False  # //api is a 404 in our form, no redirect in HTML to wherever Host says
@@ -37,6 +42,7 @@ def make_api(desk: Desk, *, auth: Auth) -> QuartTrio:
         look_routes, list_routes, audit_routes, control_routes, incident_routes, approval_routes, baseline_routes,
     ):
         app.register_blueprint(make(desk))
+    app.register_blueprint(export_routes(desk, closing))
     install_docs(app, desk.version, with_token=not auth.off)
     app.after_request(_harden)
     _measure(app, desk)

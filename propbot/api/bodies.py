@@ -103,3 +103,10 @@ class EventArgs(PageArgs):
     kind: str | Absent = None
     venue: str | Absent = None
     symbol: str | Absent = None
+
+
+class ExportArgs(EventArgs):
+    """The list's filters, and more rows at once."""
+
+    format: Literal["csv", "json"] | Absent = None
+    limit: Annotated[int, Field(ge=1, le=100_000)] | Absent = None

@@ -85,9 +85,14 @@ from propbot.status.day import TradingDay
 from propbot.status.disk import DiskSpace
 from propbot.status.equity import compute_notional, compute_pnl
 from propbot.status.incidents import Incidents
+from propbot.status.series import Series, Tier
 from propbot.status.slo import Slo
+from propbot.status.views import PnlView, SpreadView
 
 GUARD_GROUP = "guards"
+SPREAD_TIERS = (Tier(1, 900), Tier(10, 2160), Tier(60, 2880))
+PNL_TIERS = (Tier(5, 720), Tier(60, 2880))
+"""An hour or less in the finest step, two days in the coarsest: some megabytes when full."""
 DEFAULT_LOT_STEP = Decimal("0.001")
 """What counts as exposure before any instrument is known."""
 
@@ -219,6 +224,8 @@ class Service:
     drain_asked: DrainAsked | None = field(default=None, init=False)
     dead_tasks: set[str] = field(factory=set, init=False)
     """Engine tasks that ended; only a restart brings them back."""
+    spreads: Series[SpreadView] = field(factory=lambda: Series(SPREAD_TIERS), init=False)
+    pnl_points: Series[PnlView] = field(factory=lambda: Series(PNL_TIERS), init=False)
     news: Level[None] = field(factory=lambda: Level(None), init=False)
     """Touched when a venue was met or reconciled."""
 

@@ -18,6 +18,7 @@ from propbot.api.lists import list_routes
 from propbot.api.long_answers import CuttableAnswer
 from propbot.api.looks import look_routes
 from propbot.api.replies import install_error_replies
+from propbot.api.series import series_routes
 from propbot.status.desk import Desk
 
 BODY_BYTES_MAX = 8 * 1024
@@ -39,7 +40,8 @@ def make_api(desk: Desk, *, auth: Auth, closing: trio.Event | None = None) -> Qu
         on_refused=desk.note_refused,
     )
     for make in (
-        look_routes, list_routes, audit_routes, control_routes, incident_routes, approval_routes, baseline_routes,
+        look_routes, list_routes, series_routes, audit_routes, control_routes, incident_routes, approval_routes,
+        baseline_routes,
     ):
         app.register_blueprint(make(desk))
     app.register_blueprint(export_routes(desk, closing))

@@ -96,6 +96,12 @@ class PageArgs(Input):
     cursor: str | Absent = None
 
 
+class SeriesArgs(PageArgs):
+    step: int | Absent = None
+    since: str | Absent = None
+    until: str | Absent = None
+
+
 class EventArgs(PageArgs):
     since: str | Absent = None
     until: str | Absent = None

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Literal, cast
 
@@ -34,6 +34,14 @@ class ExportQuery:
     wanted: EventQuery
 
 
+@frozen
+class SeriesQuery:
+    page: PageQuery
+    step_s: int
+    since_ns: int | None
+    until_ns: int | None
+
+
 def read_page(args: Mapping[str, str]) -> PageQuery:
     problems: dict[str, str] = {}
     page = _page(args, problems)
@@ -58,6 +66,18 @@ def read_export(args: Mapping[str, str]) -> ExportQuery:
     wanted = _wanted(args, problems)
     _refuse(problems)
     return ExportQuery(page, cast(Literal["csv", "json"], chosen), wanted)
+
+
+def read_series(args: Mapping[str, str], steps_s: Sequence[int]) -> SeriesQuery:
+    """Without a step the finest one, which is the first of `steps_s`."""
+    problems: dict[str, str] = {}
+    page = _page(args, problems)
+    step = args.get("step", str(steps_s[0]))
+    if step not in map(str, steps_s):
+        problems["step"] = f"seconds between two points: {' or '.join(map(str, steps_s))}"
+    since_ns, until_ns = _time(args, "since", problems), _time(args, "until", problems)
+    _refuse(problems)
+    return SeriesQuery(page, int(step), since_ns, until_ns)
 
 
 def _wanted(args: Mapping[str, str], problems: dict[str, str]) -> EventQuery:

@@ -26,6 +26,7 @@ from propbot.domain.orders import Balance
 from propbot.domain.status import Incident
 from propbot.execution.blotter import Blotter
 from propbot.ledger.reads import EventFilter
+from propbot.sampling import view_pnl
 from propbot.service import DrainAsked, Service
 from propbot.status.board import Board
 from propbot.status.desk import (
@@ -42,8 +43,9 @@ from propbot.status.desk import (
     Pending,
     Unusable,
 )
-from propbot.status.equity import compute_equity, compute_unrealised
+from propbot.status.equity import compute_unrealised
 from propbot.status.incidents import Incidents
+from propbot.status.series import Series
 from propbot.status.slo import SloReading
 from propbot.status.views import (
     BookView,
@@ -56,6 +58,7 @@ from propbot.status.views import (
     PreflightView,
     RiskReason,
     RiskView,
+    SpreadView,
     StateView,
     Value,
     VenueView,
@@ -123,7 +126,7 @@ class ServiceDesk:
                 for refused in service.pipeline.refusals
             ],
             loop=self._loop_view(),
-            pnl=self._pnl_view(),
+            pnl=view_pnl(service),
             venues={venue: self._venue_view(venue) for venue in service.venues},
         )
 
@@ -145,6 +148,14 @@ class ServiceDesk:
         service = self.service
         reasons = [] if service.modes.ready else ["the start's reconciliation has not agreed yet"]
         return reasons + [reason for venue in service.venues if (reason := service.unusable(venue)) is not None]
+
+    @property
+    def spreads(self) -> Series[SpreadView]:
+        return self.service.spreads
+
+    @property
+    def pnl_points(self) -> Series[PnlView]:
+        return self.service.pnl_points
 
     def slo(self) -> Sequence[SloReading]:
         return self.service.slo.readings()
@@ -234,25 +245,6 @@ class ServiceDesk:
     def _unrealised(self, blotter: Blotter) -> Decimal | None:
         """Over all accounts; unknown where an open position has no mark."""
         return compute_unrealised(blotter.accounts.values(), self.service.market.mark)
-
-    def _pnl_view(self) -> PnlView:
-        """Unknown where a mark is missing; fees in third assets make the sums unknown rather than wrong."""
-        service = self.service
-        accounts = service.blotter.accounts.values()
-        if any(account.has_unvalued_fees for account in accounts):
-            return PnlView(None, None, None, None, None, None)
-        realised = sum((account.realised_net for account in accounts), ZERO)
-        unrealised = self._unrealised(service.blotter)
-        fees = sum((account.fees_quote for account in accounts), ZERO)
-        funding = sum((account.funding for account in accounts), ZERO)
-        return PnlView(self._equity(), realised, unrealised, fees, funding, service.day.pnl)
-
-    def _equity(self) -> Decimal | None:
-        """Every account's quote and base at its venue's mid; unknown before the baselines and marks are."""
-        service = self.service
-        if any(link.met is None for link in service.links.values()):
-            return None
-        return compute_equity(service.blotter.accounts.values(), service.free_balances(), service.market.mark)
 
     def _venue_view(self, venue: VenueId) -> VenueView:
         service = self.service

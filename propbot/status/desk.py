@@ -21,8 +21,9 @@ from propbot.domain.mode import HoldRecord, Mode, Profile
 from propbot.domain.status import Incident
 from propbot.status.board import Board
 from propbot.status.incidents import Incidents
+from propbot.status.series import Series
 from propbot.status.slo import SloReading
-from propbot.status.views import ControlView, StateView
+from propbot.status.views import ControlView, PnlView, SpreadView, StateView
 
 
 @frozen
@@ -163,6 +164,10 @@ class Desk(Protocol):
         ...
 
     def slo(self) -> Sequence[SloReading]: ...
+    @property
+    def spreads(self) -> Series[SpreadView]: ...
+    @property
+    def pnl_points(self) -> Series[PnlView]: ...
 
     def note_request(self, latency_ms: float) -> None:
         """The API answered a request after so long: a measurement, no state."""

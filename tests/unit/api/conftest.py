@@ -34,6 +34,7 @@ from propbot.status.desk import (
     EventQuery,
 )
 from propbot.status.incidents import Incidents
+from propbot.status.series import Series, Tier
 from propbot.status.slo import SloReading, SloState
 from propbot.status.views import (
     BookView,
@@ -45,6 +46,7 @@ from propbot.status.views import (
     PreflightView,
     RiskReason,
     RiskView,
+    SpreadView,
     StateView,
     VenueView,
 )
@@ -114,6 +116,23 @@ def make_approval(number: int) -> Approval:
     return Approval(f"k{number}", '{"mode":"RUN"}', "d" * 64, "ann", NOW_NS, NOW_NS + 300_000_000_000)
 
 
+def make_spread(number: int) -> SpreadView:
+    mids = {BINANCE_UM: Decimal("61230.10"), BINANCE_SPOT: None}
+    edges = {"binance-um>binance-spot": float(number), "binance-spot>binance-um": None}
+    return SpreadView("BTCUSDT", mids, None, -3.5, edges, "HOLD: nothing is traded")
+
+
+def make_pnl(number: int) -> PnlView:
+    return PnlView(Decimal("223456.70"), Decimal(number), None, Decimal("0.4"), Decimal(0), Decimal("-1.50"))
+
+
+def fill_series(series: Series, make, count: int) -> Series:
+    """One point a second from NOW_NS on."""
+    for number in range(1, count + 1):
+        series.note(float(number), NOW_NS + (number - 1) * 10**9, make(number))
+    return series
+
+
 @define(eq=False)
 class FakeDesk:
     """In memory; changes what it is asked to, and remembers in which order."""
@@ -138,6 +157,8 @@ class FakeDesk:
     approval_outcome: ApprovalOutcome | None = None
     notional: Decimal = Decimal(1000)
     latencies_ms: list[float] = field(factory=list)
+    spreads: Series = field(factory=lambda: fill_series(Series((Tier(1, 900), Tier(10, 900))), make_spread, 25))
+    pnl_points: Series = field(factory=lambda: fill_series(Series((Tier(5, 900), Tier(60, 900))), make_pnl, 25))
     journal: JournalCheck = field(factory=lambda: JournalCheck(True, 17, "ab" * 32, None, ""))
 
     def now_ns(self) -> int:

@@ -20,6 +20,8 @@ LOOKS = {
     "/api/ui/lots": models.Lots,
     "/api/ui/positions": models.Positions,
     "/api/ui/events": models.Events,
+    "/api/ui/pnl": models.PnlPoints,
+    "/api/ui/spreads": models.SpreadPoints,
 }
 
 

@@ -19,6 +19,7 @@ from propbot.api.long_answers import CuttableAnswer
 from propbot.api.looks import look_routes
 from propbot.api.replies import install_error_replies
 from propbot.api.series import series_routes
+from propbot.api.stream import stream_routes
 from propbot.status.desk import Desk
 
 BODY_BYTES_MAX = 8 * 1024
@@ -45,6 +46,7 @@ def make_api(desk: Desk, *, auth: Auth, closing: trio.Event | None = None) -> Qu
     ):
         app.register_blueprint(make(desk))
     app.register_blueprint(export_routes(desk, closing))
+    app.register_blueprint(stream_routes(desk, auth, closing))
     install_docs(app, desk.version, with_token=not auth.off)
     app.after_request(_harden)
     _measure(app, desk)

@@ -111,6 +111,12 @@ class EventArgs(PageArgs):
     symbol: str | Absent = None
 
 
+class StreamArgs(Input):
+    """`types`: with commas, some of overview, event, incident, spread, fill; all without it."""
+
+    types: str | Absent = None
+
+
 class ExportArgs(EventArgs):
     """The list's filters, and more rows at once."""
 

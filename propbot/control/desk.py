@@ -22,6 +22,7 @@ from propbot.domain.instruments import VenueId
 from propbot.domain.lots import FillRow, Lot, OrderRow
 from propbot.domain.mode import HoldRecord, Mode, Profile
 from propbot.domain.money import ZERO, amount_text
+from propbot.domain.news import News, Place
 from propbot.domain.orders import Balance
 from propbot.domain.status import Incident
 from propbot.execution.blotter import Blotter
@@ -281,6 +282,19 @@ class ServiceDesk:
             wanted.since_ns, wanted.until_ns, wanted.level, wanted.kind, wanted.venue, wanted.symbol
         )
         return await self.service.ledger.events_page(limit, cursor, chosen)
+
+    def newest_event_id(self) -> int:
+        head = self.service.ledger.head
+        return 0 if head is None else head.id
+
+    async def newest_place(self) -> Place:
+        return await self.service.ledger.newest_place()
+
+    async def find_place(self, event_id: int, fill_seq: int) -> Place | None:
+        return await self.service.ledger.find_place(event_id, fill_seq)
+
+    async def news(self, after: Place, limit: int) -> News:
+        return await self.service.ledger.news(after, limit)
 
     async def incidents_page(self, limit: int, cursor: str | None) -> tuple[Sequence[Incident], str | None]:
         return await self.service.ledger.incidents_page(limit, cursor)

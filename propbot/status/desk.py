@@ -18,6 +18,7 @@ from propbot.domain.events import EventRow, JournalCheck
 from propbot.domain.instruments import VenueId
 from propbot.domain.lots import FillRow, Lot, OrderRow
 from propbot.domain.mode import HoldRecord, Mode, Profile
+from propbot.domain.news import News, Place
 from propbot.domain.status import Incident
 from propbot.status.board import Board
 from propbot.status.incidents import Incidents
@@ -181,6 +182,17 @@ class Desk(Protocol):
         self, limit: int, cursor: str | None, wanted: EventQuery
     ) -> tuple[Sequence[EventRow], str | None]: ...
 
+    # for those who follow: places in the ledger, and what came after one, oldest first
+    def newest_event_id(self) -> int:
+        """Of what is durable; memory only. Nothing comes into the ledger without an event."""
+        ...
+
+    async def newest_place(self) -> Place: ...
+    async def find_place(self, event_id: int, fill_seq: int) -> Place | None:
+        """None where this ledger does not reach so far."""
+        ...
+
+    async def news(self, after: Place, limit: int) -> News: ...
     async def incidents_page(self, limit: int, cursor: str | None) -> tuple[Sequence[Incident], str | None]: ...
     async def approvals(self, limit: int, cursor: str | None) -> tuple[Sequence[Approval], str | None]: ...
     async def verify_journal(self) -> JournalCheck:

@@ -20,6 +20,7 @@ from propbot.domain.events import EventRow, JournalCheck
 from propbot.domain.instruments import BINANCE_SPOT, BINANCE_UM, VenueId
 from propbot.domain.lots import FillRow, Lot, LotState, OrderRow
 from propbot.domain.mode import CancelResult, Cause, HoldRecord, Mode, Profile
+from propbot.domain.news import News, Place
 from propbot.domain.orders import Balance, Fill, OrderRequest, OrderState, Purpose, Side
 from propbot.domain.status import Health, Incident
 from propbot.status.board import Board
@@ -150,6 +151,8 @@ class FakeDesk:
     patches: list[ControlPatch] = field(factory=list)
     exempt: bool | None = None
     engine_turns: bool = True
+    journal_rows: list[EventRow] = field(factory=lambda: [evolve(make_event(n), hash=f"{n:064x}") for n in (1, 2, 3)])
+    fill_rows: list[tuple[int, FillRow]] = field(factory=lambda: [(1, make_fill(1))])
     ledger_error: str | None = None
     ledger_hangs: bool = False
     unready: tuple[str, ...] = ()
@@ -245,6 +248,43 @@ class FakeDesk:
     ) -> tuple[Sequence[EventRow], str | None]:
         self.asked_events = wanted
         return await self._page([make_event(n) for n in (3, 2, 1)], limit, cursor)
+
+    def newest_event_id(self) -> int:
+        return len(self.journal_rows)
+
+    async def newest_place(self) -> Place:
+        await self._need_ledger()
+        place = await self.find_place(len(self.journal_rows), len(self.fill_rows))
+        assert place is not None
+        return place
+
+    async def find_place(self, event_id: int, fill_seq: int) -> Place | None:
+        await self._need_ledger()
+        if event_id > len(self.journal_rows) or fill_seq > len(self.fill_rows):
+            return None
+        if event_id == 0:
+            return Place(fill_seq=fill_seq)
+        event = self.journal_rows[event_id - 1]
+        return Place(event_id, event.hash, event.ts_ns, fill_seq)
+
+    async def news(self, after: Place, limit: int) -> News:
+        await self._need_ledger()
+        fills = [row for row in self.fill_rows if row[0] > after.fill_seq]
+        return News(tuple(self.journal_rows[after.event_id :][:limit]), tuple(fills[:limit]))
+
+    def happen(self, fills: int = 0) -> EventRow:
+        """A new row in the journal; with it some fills."""
+        event = evolve(make_event(len(self.journal_rows) + 1), hash=f"{len(self.journal_rows) + 1:064x}")
+        self.journal_rows.append(event)
+        for _ in range(fills):
+            number = len(self.fill_rows) + 1
+            self.fill_rows.append((number, make_fill(number)))
+        return event
+
+    async def _need_ledger(self) -> None:
+        await self.ledger_answers()
+        if self.ledger_error is not None:
+            raise LedgerError(self.ledger_error)
 
     async def incidents_page(self, limit: int, cursor: str | None) -> tuple[Sequence[Incident], str | None]:
         return await self._page(self.incidents.all(), limit, cursor)

@@ -18,7 +18,11 @@ from propbot.settings import Api
 
 def make_app(service: Service, closing: trio.Event | None = None) -> QuartTrio:
     """What is served until `closing` is set; a simulation calls it in memory."""
-    return make_api(ServiceDesk(service, service.keeper), auth=Auth(service.people), closing=closing)
+    token = service.config.settings.api.metrics_token
+    return make_api(
+        ServiceDesk(service, service.keeper), auth=Auth(service.people), closing=closing,
+        metrics_token=None if token is None else token.get_secret_value(),
+    )
 
 
 @frozen

@@ -222,6 +222,8 @@ class Service:
     api_url: str | None = field(default=None, init=False)
     """Where the API listens; None while it does not."""
     drain_asked: DrainAsked | None = field(default=None, init=False)
+    trips: dict[str, int] = field(factory=dict, init=False)
+    """How often each guard, or what acts as one, has tripped in this life."""
     dead_tasks: set[str] = field(factory=set, init=False)
     """Engine tasks that ended; only a restart brings them back."""
     spreads: Series[SpreadView] = field(factory=lambda: Series(SPREAD_TIERS), init=False)
@@ -458,6 +460,7 @@ class Service:
         """A guard tripped: HOLD first, then the record of it."""
         self.modes.hold(reason, source)
         guard = source.partition(":")[2]
+        self.trips[guard] = self.trips.get(guard, 0) + 1
         self.incidents.open("P0", "guard_trip", guard, reason, self.situation())
         self.journal.say("ERROR", "guard_trip", reason, source=source)
 

@@ -57,9 +57,9 @@ BEGIN_S_MAX = 5.0
 _HASH_DIGITS = 16
 
 
-def stream_routes(desk: Desk, auth: Auth, closing: trio.Event) -> Blueprint:
+def stream_routes(desk: Desk, auth: Auth, closing: trio.Event, slots: Slots) -> Blueprint:
     routes = Blueprint("stream", __name__)
-    slots, overviews = Slots(), Overviews(desk)
+    overviews = Overviews(desk)
 
     @routes.get("/api/ui/stream")
     @document_querystring(StreamArgs)

@@ -27,6 +27,7 @@ from propbot.domain.orders import Balance
 from propbot.domain.status import Incident
 from propbot.execution.blotter import Blotter
 from propbot.ledger.reads import EventFilter
+from propbot.measuring import take_measures
 from propbot.sampling import view_pnl
 from propbot.service import DrainAsked, Service
 from propbot.status.board import Board
@@ -46,6 +47,7 @@ from propbot.status.desk import (
 )
 from propbot.status.equity import compute_unrealised
 from propbot.status.incidents import Incidents
+from propbot.status.measures import Measures
 from propbot.status.series import Series
 from propbot.status.slo import SloReading
 from propbot.status.views import (
@@ -149,6 +151,9 @@ class ServiceDesk:
         service = self.service
         reasons = [] if service.modes.ready else ["the start's reconciliation has not agreed yet"]
         return reasons + [reason for venue in service.venues if (reason := service.unusable(venue)) is not None]
+
+    def measures(self) -> Measures:
+        return take_measures(self.service)
 
     @property
     def spreads(self) -> Series[SpreadView]:

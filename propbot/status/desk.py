@@ -22,6 +22,7 @@ from propbot.domain.news import News, Place
 from propbot.domain.status import Incident
 from propbot.status.board import Board
 from propbot.status.incidents import Incidents
+from propbot.status.measures import Measures
 from propbot.status.series import Series
 from propbot.status.slo import SloReading
 from propbot.status.views import ControlView, PnlView, SpreadView, StateView
@@ -165,6 +166,10 @@ class Desk(Protocol):
         ...
 
     def slo(self) -> Sequence[SloReading]: ...
+    def measures(self) -> Measures:
+        """The numbers that monitoring takes; measured already, or None."""
+        ...
+
     @property
     def spreads(self) -> Series[SpreadView]: ...
     @property

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import trio
+from prometheus_client.parser import text_string_to_metric_families
 from trio.testing import MockClock
 
 from propbot.serve import make_app
@@ -30,6 +31,12 @@ def rows_after(tmp_path: Path, sql: str) -> list[Any]:
 async def get(bot: Service, path: str) -> httpx.Response:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(make_app(bot)), base_url="http://localhost") as client:
         return await client.get(path)
+
+
+async def scrape(bot: Service) -> dict[tuple[str, ...], float]:
+    """(name, *label values in the order of their names) → value."""
+    families = text_string_to_metric_families((await get(bot, "/metrics")).text)
+    return {(each.name, *each.labels.values()): each.value for family in families for each in family.samples}
 
 
 async def test_a_stream_that_is_taken_up_after_a_kill_has_every_event_and_every_fill_once(
@@ -60,7 +67,9 @@ async def test_a_stream_that_is_taken_up_after_a_kill_has_every_event_and_every_
         assert len(wanted) - len(fills) <= 2, "but for what came in the last quarter of a second"
 
 
-async def test_the_series_have_what_was_measured_while_it_traded(tmp_path: Path, autojump_clock: MockClock) -> None:
+async def test_series_and_metrics_have_what_was_measured_while_it_traded(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
     async with open_world(tmp_path, seed=5) as world:
         bot = await world.start_bot()
         await trio.sleep(30)
@@ -72,6 +81,20 @@ async def test_the_series_have_what_was_measured_while_it_traded(tmp_path: Path,
         assert newest["spread_bps"] == round(float((second - first) / (first + second) * 20_000), 3)
         assert len(newest["net_edge_bps"]) == 2
         assert spreads[-1]["mids"]["binance-um"] is None, "nothing was known at the start, and it says so"
+        metrics = await scrape(bot)
+        for venue in bot.venues:
+            assert metrics["propbot_fills_total", venue] == bot.blotter.fill_counts[venue]
+            (filled,), = rows_after(
+                tmp_path, f"SELECT count(*) FROM orders WHERE venue = '{venue}' AND state = 'FILLED'"
+            )
+            assert metrics["propbot_orders_total", "FILLED", venue] == filled > 0
+            assert 0 <= metrics["propbot_venue_book_age_seconds", venue] < 1
+        assert metrics["propbot_decisions_total",] == bot.pipeline.decisions
+        assert metrics["propbot_mode", "RUN"] == 1
+        assert metrics["propbot_guard_trips_total", "recon"] == 0
+        bot.trip("binance-um BTCUSDT ledger 0.012, venue 0.010", "guard:recon")
+        metrics = await scrape(bot)
+        assert (metrics["propbot_mode", "HOLD"], metrics["propbot_guard_trips_total", "recon"]) == (1, 1)
         pnl = (await get(bot, "/api/ui/pnl")).json()
         assert 6 <= len(pnl["items"]) <= 8
         assert pnl["items"][-1]["equity"] is None

@@ -35,6 +35,7 @@ from propbot.status.desk import (
     EventQuery,
 )
 from propbot.status.incidents import Incidents
+from propbot.status.measures import Distribution, LedgerMeasures, Measures, VenueMeasures
 from propbot.status.series import Series, Tier
 from propbot.status.slo import SloReading, SloState
 from propbot.status.views import (
@@ -121,6 +122,25 @@ def make_spread(number: int) -> SpreadView:
     mids = {BINANCE_UM: Decimal("61230.10"), BINANCE_SPOT: None}
     edges = {"binance-um>binance-spot": float(number), "binance-spot>binance-um": None}
     return SpreadView("BTCUSDT", mids, None, -3.5, edges, "HOLD: nothing is traded")
+
+
+def make_measures() -> Measures:
+    known = VenueMeasures(
+        True, True, 0.05, 1, 100, 2, 3, 1, True, -0.0125, 0.25, 0.0, Decimal("-0.016"), 7
+    )
+    unknown = VenueMeasures(
+        False, False, None, 0, 0, 0, 0, 0, False, None, None, 0.0, Decimal(0), 0
+    )
+    distributions = {
+        "book_age": Distribution([0.01, 0.02, 0.05], 300), "tick_to_order": Distribution([], 0),
+        "order_round_trip": Distribution([0.01], 4), "api_latency": Distribution([0.001, 0.002], 17),
+        "loop_lag": Distribution([0.0], 600),
+    }
+    return Measures(
+        {BINANCE_UM: known, BINANCE_SPOT: unknown}, distributions, {(BINANCE_UM, "FILLED"): 3}, 1, 2, 5, 0,
+        Decimal("0.001"), None, Decimal("12.5"), 4, {"recon": 2, "ledger": 0}, 0,
+        LedgerMeasures(0, 0.0, 0.0005, 0.02, 3), 0, 0, None,
+    )
 
 
 def make_pnl(number: int) -> PnlView:
@@ -227,6 +247,9 @@ class FakeDesk:
             SloReading("reject_rate", "Orders refused", 0.25, 0.1, "ratio", 600.0, SloState.BREACH, 40, "P1"),
             SloReading("day_drawdown", "Loss", None, 500.0, "USDT", None, SloState.UNKNOWN, 0, "P0"),
         )
+
+    def measures(self) -> Measures:
+        return make_measures()
 
     def note_request(self, latency_ms: float) -> None:
         self.latencies_ms.append(latency_ms)

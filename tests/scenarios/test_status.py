@@ -22,6 +22,8 @@ WALK = "/api/ui/audit/verify"
 """Walks over the whole journal in slices, with pauses: time passes meanwhile."""
 STREAM = "/api/ui/stream"
 """Has no end; `test_following.py` follows it."""
+EXPORT = "/api/ui/events/export"
+"""Reads the whole journal each time."""
 READS = 1000
 
 
@@ -99,7 +101,7 @@ async def test_reading_every_page_a_thousand_times_changes_nothing(tmp_path: Pat
         await get(app, "/openapi.json")
         before, at = state_of(world, bot), trio.current_time()
         for path in paths:
-            for _ in range(READS):
+            for _ in range(READS if path != EXPORT else READS // 20):
                 assert await get(app, path) in (200, 503), path
         assert trio.current_time() == at, "no task of the service has run on time"
         assert state_of(world, bot) == before

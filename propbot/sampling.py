@@ -6,6 +6,8 @@ or is None.
 
 from __future__ import annotations
 
+from sys import intern
+
 from propbot.domain.money import ZERO
 from propbot.service import Service
 from propbot.status.equity import compute_equity, compute_unrealised
@@ -50,7 +52,7 @@ def view_spread(service: Service) -> SpreadView:
     if len(known) == len(mids) == 2:
         spread_bps = round(float((known[1] - known[0]) / (known[0] + known[1]) * 20_000), 3)
     edges = {
-        direction: round(edge, 3) if abs(edge) < EDGE_BPS_MAX else None
+        intern(direction): round(edge, 3) if abs(edge) < EDGE_BPS_MAX else None
         for direction, edge in pipeline.measure_edges().items()
     }
     reference_bps = service.basis.value_bps

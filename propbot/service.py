@@ -90,9 +90,9 @@ from propbot.status.slo import Slo
 from propbot.status.views import PnlView, SpreadView
 
 GUARD_GROUP = "guards"
-SPREAD_TIERS = (Tier(1, 900), Tier(10, 2160), Tier(60, 2880))
-PNL_TIERS = (Tier(5, 720), Tier(60, 2880))
-"""An hour or less in the finest step, two days in the coarsest: some megabytes when full."""
+SPREAD_TIERS = (Tier(1, 600), Tier(10, 1080), Tier(60, 1440))
+PNL_TIERS = (Tier(5, 360), Tier(60, 1440))
+"""Minutes in the finest step, a day in the coarsest: four megabytes when all are full, at 0.8 KB a point."""
 DEFAULT_LOT_STEP = Decimal("0.001")
 """What counts as exposure before any instrument is known."""
 

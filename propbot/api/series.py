@@ -43,7 +43,7 @@ def series_routes(desk: Desk) -> Blueprint:
     @document_response(models.PnlPoints)
     @document_response(models.ErrorAnswer, 422)
     async def pnl() -> Response:
-        """Profit and loss: now, and since the start every 5 seconds (an hour) or every minute (two days). What each
+        """Profit and loss: now, and since the start every 5 seconds (half an hour) or every minute (a day). What each
         lot realised is in /api/ui/lots, for ever."""
         return reply(desk.pnl_points, present.pnl_point, present.pnl(desk.state_view().pnl))
 
@@ -52,8 +52,8 @@ def series_routes(desk: Desk) -> Blueprint:
     @document_response(models.SpreadPoints)
     @document_response(models.ErrorAnswer, 422)
     async def spreads() -> Response:
-        """Mids, spread, its reference and the net edge of both directions: every second (a quarter of an hour), every
-        10 seconds (six hours) or every minute (two days), since the start."""
+        """Mids, spread, its reference and the net edge of both directions: every second (ten minutes), every 10 seconds
+        (three hours) or every minute (a day), since the start."""
         newest = desk.spreads.newest
         return reply(desk.spreads, present.spread_point, None if newest is None else present.spread_point(newest))
 

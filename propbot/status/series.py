@@ -1,5 +1,5 @@
-"""A series: what was measured now and then, in a few steps of time, so that the last minutes are fine and the last days
-are still there. In memory only, and bounded: what is older than the coarsest step keeps is gone, as is everything at a
+"""A series: what was measured now and then, in a few steps of time, so that the last minutes are fine and the last day
+is still there. In memory only, and bounded: what is older than the coarsest step keeps is gone, as is everything at a
 restart. The ledger has what must last.
 
 A point is what was so at that moment, no average: it was measured, and two steps agree where they meet.

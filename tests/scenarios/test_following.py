@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import sqlite3
 from decimal import Decimal
 from pathlib import Path
@@ -100,3 +102,27 @@ async def test_series_and_metrics_have_what_was_measured_while_it_traded(
         assert pnl["items"][-1]["equity"] is None
         assert Decimal(pnl["items"][0]["realised"]) != 0
         assert set(pnl["now"]) == {*pnl["items"][0]} - {"ts"}
+
+
+def write_people(path: Path, *names: str) -> None:
+    people = [
+        {"name": name, "role": "viewer", "token_sha256": hashlib.sha256(name.encode() * 20).hexdigest()}
+        for name in names
+    ]
+    path.write_text(json.dumps(people))
+    path.chmod(0o600)
+
+
+async def test_a_token_that_is_taken_out_of_the_file_ends_its_stream_within_five_seconds(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    file = tmp_path / "people.json"
+    write_people(file, "ann", "bob")
+    async with open_world(tmp_path, seed=5, OPERATORS_FILE=str(file)) as world:
+        app = make_app(await world.start_bot())
+        async with open_stream(app, token="ann" * 20) as ann, open_stream(app, token="bob" * 20) as bob:
+            for stream in (ann, bob):
+                await stream.wait(lambda it: it.messages())
+            write_people(file, "bob")
+            await ann.wait(lambda it: it.ended.is_set(), within_s=5)
+            assert not bob.ended.is_set()

@@ -60,6 +60,7 @@ from propbot.kit.threads import run_each
 from propbot.ledger.store import open_ledger
 from propbot.listing import run_listing
 from propbot.reporting import report_parts
+from propbot.sampling import note_series
 from propbot.service import Seams, Service, ServiceConfig
 from propbot.spread.funding import FundingDue
 from propbot.status.incidents import KEPT_MAX
@@ -561,6 +562,7 @@ async def _run_status(service: Service) -> None:
     rounds = 0
     while True:
         service.note_measures()
+        note_series(service)
         service.report_components()
         if rounds % 4 == 0:
             report_parts(service)

@@ -16,9 +16,13 @@ from propbot.service import Service
 from propbot.settings import Api
 
 
-def make_app(service: Service) -> QuartTrio:
-    """What is served; a simulation calls it in memory."""
-    return make_api(ServiceDesk(service, service.keeper), auth=Auth(service.people))
+def make_app(service: Service, closing: trio.Event | None = None) -> QuartTrio:
+    """What is served until `closing` is set; a simulation calls it in memory."""
+    token = service.config.settings.api.metrics_token
+    return make_api(
+        ServiceDesk(service, service.keeper), auth=Auth(service.people), closing=closing,
+        metrics_token=None if token is None else token.get_secret_value(),
+    )
 
 
 @frozen
@@ -29,7 +33,7 @@ class ApiServer:
     on_listening: Callable[[Service, str], None]
 
     async def __call__(self, service: Service, shutdown: trio.Event, *, task_status: trio.TaskStatus[object]) -> None:
-        app = make_app(service)
+        app = make_app(service, shutdown)
 
         def started(url: str) -> None:
             service.api_url = url

@@ -85,9 +85,14 @@ from propbot.status.day import TradingDay
 from propbot.status.disk import DiskSpace
 from propbot.status.equity import compute_notional, compute_pnl
 from propbot.status.incidents import Incidents
+from propbot.status.series import Series, Tier
 from propbot.status.slo import Slo
+from propbot.status.views import PnlView, SpreadView
 
 GUARD_GROUP = "guards"
+SPREAD_TIERS = (Tier(1, 600), Tier(10, 1080), Tier(60, 1440))
+PNL_TIERS = (Tier(5, 360), Tier(60, 1440))
+"""Minutes in the finest step, a day in the coarsest: four megabytes when all are full, at 0.8 KB a point."""
 DEFAULT_LOT_STEP = Decimal("0.001")
 """What counts as exposure before any instrument is known."""
 
@@ -217,8 +222,12 @@ class Service:
     api_url: str | None = field(default=None, init=False)
     """Where the API listens; None while it does not."""
     drain_asked: DrainAsked | None = field(default=None, init=False)
+    trips: dict[str, int] = field(factory=dict, init=False)
+    """How often each guard, or what acts as one, has tripped in this life."""
     dead_tasks: set[str] = field(factory=set, init=False)
     """Engine tasks that ended; only a restart brings them back."""
+    spreads: Series[SpreadView] = field(factory=lambda: Series(SPREAD_TIERS), init=False)
+    pnl_points: Series[PnlView] = field(factory=lambda: Series(PNL_TIERS), init=False)
     news: Level[None] = field(factory=lambda: Level(None), init=False)
     """Touched when a venue was met or reconciled."""
 
@@ -451,6 +460,7 @@ class Service:
         """A guard tripped: HOLD first, then the record of it."""
         self.modes.hold(reason, source)
         guard = source.partition(":")[2]
+        self.trips[guard] = self.trips.get(guard, 0) + 1
         self.incidents.open("P0", "guard_trip", guard, reason, self.situation())
         self.journal.say("ERROR", "guard_trip", reason, source=source)
 

@@ -78,6 +78,7 @@ def load_settings(environ: Mapping[str, str], env_file: Path | None) -> Settings
     )
     api = _read(Api, raw, defaults, problems)
     house = _read(House, raw, defaults, problems)
+    problems += _metrics_problems(api)
     people, readable = _read_people(api, problems)
     if start.two_man_rule:
         problems += _two_man_problems(people)
@@ -222,6 +223,18 @@ def _read_people(api: Api, problems: list[str]) -> tuple[Operators, list[str]]:
     except OSError as error:
         problems.append(f"OPERATORS_FILE={path}: {error.strerror or error}")
     return Operators.of(token, listed, by_file=True), warnings
+
+
+def _metrics_problems(api: Api) -> list[str]:
+    """Whoever may scrape must not be able to do anything else."""
+    if api.metrics_token is None:
+        return []
+    token = api.metrics_token.get_secret_value()
+    if not (token.isprintable() and token == token.strip()):
+        return [_line("METRICS_TOKEN", token, "what a header can carry: printable, no blank at either end")]
+    if api.token is not None and token == api.token.get_secret_value():
+        return [_line("METRICS_TOKEN", token, "another one than API_TOKEN, which may do everything")]
+    return []
 
 
 def _two_man_problems(people: Operators) -> list[str]:

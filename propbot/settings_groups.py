@@ -169,6 +169,9 @@ class Api(Group):
     token: SecretStr | None = _named(
         "API_TOKEN", None, f"{TOKEN_CHARACTERS_MIN} characters or more", min_length=TOKEN_CHARACTERS_MIN
     )
+    metrics_token: SecretStr | None = _named(
+        "METRICS_TOKEN", None, f"{TOKEN_CHARACTERS_MIN} characters or more", min_length=TOKEN_CHARACTERS_MIN
+    )
     host: str = _named("API_HOST", "127.0.0.1", "an address or a host name", pattern=r"^[A-Za-z0-9_.:-]+$")
     port: int = _named("API_PORT", "8000", ge=0, le=65_535)
     trusted_proxy: bool = _named("TRUSTED_PROXY", "false", "true or false")
@@ -243,7 +246,7 @@ KEY_NAMES = frozenset(
     for part in ("KEY", "SECRET", "PASSPHRASE")
     for suffix in ("", "_TESTNET")
 )
-SECRET_NAMES = KEY_NAMES | {"API_TOKEN"}
+SECRET_NAMES = KEY_NAMES | {"API_TOKEN", "METRICS_TOKEN"}
 
 
 def known_names() -> frozenset[str]:

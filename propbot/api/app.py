@@ -12,31 +12,46 @@ from propbot.api.auth import Auth, install_auth
 from propbot.api.baseline import baseline_routes
 from propbot.api.control import control_routes
 from propbot.api.docs import OPEN_ENDPOINTS, install_docs
+from propbot.api.export import export_routes
 from propbot.api.incidents import incident_routes
 from propbot.api.lists import list_routes
+from propbot.api.long_answers import CuttableAnswer
 from propbot.api.looks import look_routes
+from propbot.api.metrics import METRICS_ENDPOINT, metrics_routes
 from propbot.api.replies import install_error_replies
+from propbot.api.series import series_routes
+from propbot.api.stream import Slots, stream_routes
 from propbot.status.desk import Desk
 
 BODY_BYTES_MAX = 8 * 1024
 BODY_S_MAX = 10
 
 
-def make_api(desk: Desk, *, auth: Auth) -> QuartTrio:
-    """Every path of the REST contract. Served by `server.run_api`, or called in memory by tests and simulations."""
+def make_api(
+    desk: Desk, *, auth: Auth, closing: trio.Event | None = None, metrics_token: str | None = None
+) -> QuartTrio:
+    """Every path of the REST contract. Served by `server.run_api`, or called in memory by tests and simulations.
+    `closing` is set when the server ends: answers that go on and on end themselves then."""
+    closing = trio.Event() if closing is None else closing
     app = QuartTrio("propbot.api", static_folder=None)
+    app.asgi_http_class = CuttableAnswer
     app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES_MAX
     app.config["BODY_TIMEOUT"] = BODY_S_MAX
     app.url_map.merge_slashes = False  # //api is a 404 in our form, no redirect in HTML to wherever Host says
     install_error_replies(app)
     install_auth(
-        app, auth, open_endpoints={"looks.healthz", *OPEN_ENDPOINTS}, needs=APPROVER_ENDPOINTS,
+        app, auth, open_endpoints={"looks.healthz", METRICS_ENDPOINT, *OPEN_ENDPOINTS}, needs=APPROVER_ENDPOINTS,
         on_refused=desk.note_refused,
     )
     for make in (
-        look_routes, list_routes, audit_routes, control_routes, incident_routes, approval_routes, baseline_routes,
+        look_routes, list_routes, series_routes, audit_routes, control_routes, incident_routes, approval_routes,
+        baseline_routes,
     ):
         app.register_blueprint(make(desk))
+    app.register_blueprint(export_routes(desk, closing))
+    slots = Slots()
+    app.register_blueprint(stream_routes(desk, auth, closing, slots))
+    app.register_blueprint(metrics_routes(desk, auth, metrics_token, slots))
     install_docs(app, desk.version, with_token=not auth.off)
     app.after_request(_harden)
     _measure(app, desk)

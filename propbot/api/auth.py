@@ -59,6 +59,13 @@ class Auth:
         self._count_wrong(address)
         raise ApiError(401, "this token is not valid", headers=_CHALLENGE)
 
+    def still_lets_in(self, authorization: str | None) -> bool:
+        """Whether whoever was identified by this header would be again. For answers that go on; nothing is counted."""
+        if self._people.open_to_all:
+            return True
+        token = (authorization or "").strip().partition(" ")[2].strip()
+        return self._people.identify(token.encode("latin-1", "replace")) is not None
+
     def count_refused(self, name: str) -> int:
         """How many requests of this person their role did not allow within a minute, this one included; no more than
         one above what is told."""

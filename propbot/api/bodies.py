@@ -96,6 +96,12 @@ class PageArgs(Input):
     cursor: str | Absent = None
 
 
+class SeriesArgs(PageArgs):
+    step: int | Absent = None
+    since: str | Absent = None
+    until: str | Absent = None
+
+
 class EventArgs(PageArgs):
     since: str | Absent = None
     until: str | Absent = None
@@ -103,3 +109,16 @@ class EventArgs(PageArgs):
     kind: str | Absent = None
     venue: str | Absent = None
     symbol: str | Absent = None
+
+
+class StreamArgs(Input):
+    """`types`: with commas, some of overview, event, incident, spread, fill; all without it."""
+
+    types: str | Absent = None
+
+
+class ExportArgs(EventArgs):
+    """The list's filters, and more rows at once."""
+
+    format: Literal["csv", "json"] | Absent = None
+    limit: Annotated[int, Field(ge=1, le=100_000)] | Absent = None

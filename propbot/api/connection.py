@@ -4,6 +4,7 @@ Measured in November 2026 (hypercorn issue 225, and fuzzing): one websocket upgr
 `Upgrade: h2c` with a bad HTTP2-Settings header, ends a whole hypercorn process. So here
 - there is no other protocol to switch to: upgrades are ignored, as HTTP allows, and the HTTP/2 preface is refused;
 - whatever a connection raises stays its own, and its stream is closed by force;
+- who is being answered owes us no byte: hypercorn ends an answer that takes longer than its deadline for reading;
 - no write waits for ever: hypercorn shields writes, so a client that stops reading would hold up a shutdown.
 
 This subclasses parts of hypercorn that are no public interface: that is why its version is pinned.
@@ -12,6 +13,7 @@ This subclasses parts of hypercorn that are no public interface: that is why its
 from __future__ import annotations
 
 import logging
+from math import inf
 from typing import Any, cast
 
 import h11
@@ -21,7 +23,7 @@ from hypercorn.events import Closed, Event, RawData, Updated
 from hypercorn.protocol.events import Request
 from hypercorn.protocol.h11 import STREAM_ID, H11Protocol
 from hypercorn.protocol.http_stream import HTTPStream
-from hypercorn.trio.tcp_server import TCPServer
+from hypercorn.trio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState, LifespanState
 
@@ -143,7 +145,19 @@ class Connection(TCPServer):
             made.server,
             made.send,
         )
-        await super()._read_data()
+        await self._read()
+
+    async def _read(self) -> None:
+        """hypercorn's loop, but while an answer is under way (an event stream takes hours) it has no deadline."""
+        data: bytes | bytearray = b"-"
+        while data:
+            try:
+                with trio.fail_after(inf if self.answering else self.config.read_timeout or inf):
+                    data = await self.stream.receive_some(MAX_RECV)
+            except (trio.ClosedResourceError, trio.BrokenResourceError, trio.TooSlowError):
+                break
+            await self.protocol.handle(RawData(bytes(data)))
+        await self.protocol.handle(Closed())
 
 
 def _note_end(error: BaseException) -> None:

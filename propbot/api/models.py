@@ -379,6 +379,38 @@ class Events(Output):
     next_cursor: str | None
 
 
+class PnlPoint(Pnl):
+    ts: str
+
+
+class PnlPoints(Output):
+    ts: str
+    now: Pnl
+    step_s: int
+    steps_s: list[int]
+    items: list[PnlPoint]
+    next_cursor: str | None
+
+
+class SpreadPoint(Output):
+    ts: str
+    pair: str
+    mids: dict[str, str | None]
+    spread_bps: float | None
+    reference_bps: float | None
+    net_edge_bps: dict[str, float | None]
+    why_not: str | None
+
+
+class SpreadPoints(Output):
+    ts: str
+    now: SpreadPoint | None
+    step_s: int
+    steps_s: list[int]
+    items: list[SpreadPoint]
+    next_cursor: str | None
+
+
 class IncidentPage(Output):
     items: list[IncidentItem]
     next_cursor: str | None

@@ -16,7 +16,18 @@ from propbot.domain.mode import HoldRecord, Mode
 from propbot.domain.money import amount_text
 from propbot.domain.status import Alert, Component, Incident
 from propbot.status.desk import Change, Desk
-from propbot.status.views import DustView, LoopView, PnlView, PositionView, RiskReason, RiskView, Value, VenueView
+from propbot.status.series import Point
+from propbot.status.views import (
+    DustView,
+    LoopView,
+    PnlView,
+    PositionView,
+    RiskReason,
+    RiskView,
+    SpreadView,
+    Value,
+    VenueView,
+)
 
 Json = dict[str, Any]
 
@@ -205,7 +216,7 @@ def _loop(view: LoopView) -> Json:
     return {**_values(view.measured), **said}
 
 
-def _pnl(view: PnlView) -> Json:
+def pnl(view: PnlView) -> Json:
     return {
         "equity": money(view.equity),
         "realised": money(view.realised),
@@ -213,6 +224,23 @@ def _pnl(view: PnlView) -> Json:
         "fees": money(view.fees),
         "funding": money(view.funding),
         "day": money(view.day),
+    }
+
+
+def pnl_point(point: Point[PnlView]) -> Json:
+    return {"ts": iso_utc(point.ts_ns), **pnl(point.value)}
+
+
+def spread_point(point: Point[SpreadView]) -> Json:
+    view = point.value
+    return {
+        "ts": iso_utc(point.ts_ns),
+        "pair": view.pair,
+        "mids": {venue: money(mid) for venue, mid in view.mids.items()},
+        "spread_bps": view.spread_bps,
+        "reference_bps": view.reference_bps,
+        "net_edge_bps": dict(view.net_edge_bps),
+        "why_not": view.why_not,
     }
 
 
@@ -249,7 +277,7 @@ def state(desk: Desk) -> Json:
         "risk_blocked": bool(view.risk_reasons),
         "risk_reasons": [risk_reason(item) for item in view.risk_reasons],
         "loop": _loop(view.loop),
-        "pnl": _pnl(view.pnl),
+        "pnl": pnl(view.pnl),
         "venues": {venue: _venue(item) for venue, item in view.venues.items()},
     }
 

@@ -1,9 +1,11 @@
-"""Query parameters of the lists: `limit`, `cursor` and, for events, the filters. A bad one is a 422 that names it."""
+"""Query parameters of the lists: `limit`, `cursor` and, for events, the filters and the export's format. A bad one is a
+422 that names it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Literal, cast
 
 from attrs import frozen
 
@@ -12,6 +14,7 @@ from propbot.status.desk import EventQuery
 
 LIMIT_MAX = 1000
 LIMIT_DEFAULT = 100
+EXPORT_LIMIT_MAX = 100_000
 CURSOR_DIGITS_MAX = 18
 TEXT_MAX = 100
 NS_MAX = 2**63 - 1
@@ -24,6 +27,21 @@ class PageQuery:
     cursor: str | None
 
 
+@frozen
+class ExportQuery:
+    page: PageQuery
+    format: Literal["csv", "json"]
+    wanted: EventQuery
+
+
+@frozen
+class SeriesQuery:
+    page: PageQuery
+    step_s: int
+    since_ns: int | None
+    until_ns: int | None
+
+
 def read_page(args: Mapping[str, str]) -> PageQuery:
     problems: dict[str, str] = {}
     page = _page(args, problems)
@@ -33,8 +51,37 @@ def read_page(args: Mapping[str, str]) -> PageQuery:
 
 def read_events(args: Mapping[str, str]) -> tuple[PageQuery, EventQuery]:
     problems: dict[str, str] = {}
+    page, wanted = _page(args, problems), _wanted(args, problems)
+    _refuse(problems)
+    return page, wanted
+
+
+def read_export(args: Mapping[str, str]) -> ExportQuery:
+    """Without a limit as many rows as one file may have."""
+    problems: dict[str, str] = {}
+    page = _page(args, problems, limit_max=EXPORT_LIMIT_MAX, default=EXPORT_LIMIT_MAX)
+    chosen = args.get("format", "csv")
+    if chosen not in ("csv", "json"):
+        problems["format"] = "csv or json"
+    wanted = _wanted(args, problems)
+    _refuse(problems)
+    return ExportQuery(page, cast(Literal["csv", "json"], chosen), wanted)
+
+
+def read_series(args: Mapping[str, str], steps_s: Sequence[int]) -> SeriesQuery:
+    """Without a step the finest one, which is the first of `steps_s`."""
+    problems: dict[str, str] = {}
     page = _page(args, problems)
-    wanted = EventQuery(
+    step = args.get("step", str(steps_s[0]))
+    if step not in map(str, steps_s):
+        problems["step"] = f"seconds between two points: {' or '.join(map(str, steps_s))}"
+    since_ns, until_ns = _time(args, "since", problems), _time(args, "until", problems)
+    _refuse(problems)
+    return SeriesQuery(page, int(step), since_ns, until_ns)
+
+
+def _wanted(args: Mapping[str, str], problems: dict[str, str]) -> EventQuery:
+    return EventQuery(
         since_ns=_time(args, "since", problems),
         until_ns=_time(args, "until", problems),
         level=_text(args, "level", problems),
@@ -42,8 +89,6 @@ def read_events(args: Mapping[str, str]) -> tuple[PageQuery, EventQuery]:
         venue=_text(args, "venue", problems),
         symbol=_text(args, "symbol", problems),
     )
-    _refuse(problems)
-    return page, wanted
 
 
 def _refuse(problems: dict[str, str]) -> None:
@@ -51,10 +96,12 @@ def _refuse(problems: dict[str, str]) -> None:
         raise ApiError(422, said_of(problems), fields=problems)
 
 
-def _page(args: Mapping[str, str], problems: dict[str, str]) -> PageQuery:
-    limit = args.get("limit", str(LIMIT_DEFAULT))
-    if not _digits(limit, 4) or not 1 <= int(limit) <= LIMIT_MAX:
-        problems["limit"] = f"a whole number, 1 to {LIMIT_MAX}"
+def _page(
+    args: Mapping[str, str], problems: dict[str, str], *, limit_max: int = LIMIT_MAX, default: int = LIMIT_DEFAULT
+) -> PageQuery:
+    limit = args.get("limit", str(default))
+    if not _digits(limit, 6) or not 1 <= int(limit) <= limit_max:
+        problems["limit"] = f"a whole number, 1 to {limit_max}"
         limit = "1"
     cursor = args.get("cursor")
     if cursor is not None and not _digits(cursor, CURSOR_DIGITS_MAX):

@@ -22,6 +22,8 @@ from propbot.domain.errors import LedgerError
 
 log = logging.getLogger(__name__)
 
+# made once: `json.dumps` makes a new one for each call that is not plain
+_encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
 _CODES = {
     400: "bad_request",
     401: "unauthorised",
@@ -83,7 +85,7 @@ def _first(fields: Mapping[str, str]) -> dict[str, str]:
 
 def json_reply(content: Mapping[str, Any], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
     """`allow_nan=False`: a NaN that got this far is a bug, not an answer."""
-    return Response(_text(content), status, headers=dict(headers or {}), content_type="application/json")
+    return Response(json_text(content), status, headers=dict(headers or {}), content_type="application/json")
 
 
 def error_reply(error: ApiError) -> Response:
@@ -92,7 +94,7 @@ def error_reply(error: ApiError) -> Response:
 
 def error_body(status: int, message: str) -> bytes:
     """For the server, which has to answer what never became a request."""
-    return _text(_error(ApiError(status, message))).encode()
+    return json_text(_error(ApiError(status, message))).encode()
 
 
 def _error(error: ApiError) -> dict[str, Any]:
@@ -102,8 +104,9 @@ def _error(error: ApiError) -> dict[str, Any]:
     return {"error": body, **error.extra}
 
 
-def _text(content: Mapping[str, Any]) -> str:
-    return json.dumps(content, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+def json_text(content: Mapping[str, Any]) -> str:
+    """On one line. ValueError for a NaN."""
+    return _encode(content)
 
 
 def install_error_replies(app: Quart) -> None:

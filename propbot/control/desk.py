@@ -22,10 +22,13 @@ from propbot.domain.instruments import VenueId
 from propbot.domain.lots import FillRow, Lot, OrderRow
 from propbot.domain.mode import HoldRecord, Mode, Profile
 from propbot.domain.money import ZERO, amount_text
+from propbot.domain.news import News, Place
 from propbot.domain.orders import Balance
 from propbot.domain.status import Incident
 from propbot.execution.blotter import Blotter
 from propbot.ledger.reads import EventFilter
+from propbot.measuring import take_measures
+from propbot.sampling import view_pnl
 from propbot.service import DrainAsked, Service
 from propbot.status.board import Board
 from propbot.status.desk import (
@@ -42,8 +45,10 @@ from propbot.status.desk import (
     Pending,
     Unusable,
 )
-from propbot.status.equity import compute_equity, compute_unrealised
+from propbot.status.equity import compute_unrealised
 from propbot.status.incidents import Incidents
+from propbot.status.measures import Measures
+from propbot.status.series import Series
 from propbot.status.slo import SloReading
 from propbot.status.views import (
     BookView,
@@ -56,6 +61,7 @@ from propbot.status.views import (
     PreflightView,
     RiskReason,
     RiskView,
+    SpreadView,
     StateView,
     Value,
     VenueView,
@@ -123,7 +129,7 @@ class ServiceDesk:
                 for refused in service.pipeline.refusals
             ],
             loop=self._loop_view(),
-            pnl=self._pnl_view(),
+            pnl=view_pnl(service),
             venues={venue: self._venue_view(venue) for venue in service.venues},
         )
 
@@ -145,6 +151,17 @@ class ServiceDesk:
         service = self.service
         reasons = [] if service.modes.ready else ["the start's reconciliation has not agreed yet"]
         return reasons + [reason for venue in service.venues if (reason := service.unusable(venue)) is not None]
+
+    def measures(self) -> Measures:
+        return take_measures(self.service)
+
+    @property
+    def spreads(self) -> Series[SpreadView]:
+        return self.service.spreads
+
+    @property
+    def pnl_points(self) -> Series[PnlView]:
+        return self.service.pnl_points
 
     def slo(self) -> Sequence[SloReading]:
         return self.service.slo.readings()
@@ -235,25 +252,6 @@ class ServiceDesk:
         """Over all accounts; unknown where an open position has no mark."""
         return compute_unrealised(blotter.accounts.values(), self.service.market.mark)
 
-    def _pnl_view(self) -> PnlView:
-        """Unknown where a mark is missing; fees in third assets make the sums unknown rather than wrong."""
-        service = self.service
-        accounts = service.blotter.accounts.values()
-        if any(account.has_unvalued_fees for account in accounts):
-            return PnlView(None, None, None, None, None, None)
-        realised = sum((account.realised_net for account in accounts), ZERO)
-        unrealised = self._unrealised(service.blotter)
-        fees = sum((account.fees_quote for account in accounts), ZERO)
-        funding = sum((account.funding for account in accounts), ZERO)
-        return PnlView(self._equity(), realised, unrealised, fees, funding, service.day.pnl)
-
-    def _equity(self) -> Decimal | None:
-        """Every account's quote and base at its venue's mid; unknown before the baselines and marks are."""
-        service = self.service
-        if any(link.met is None for link in service.links.values()):
-            return None
-        return compute_equity(service.blotter.accounts.values(), service.free_balances(), service.market.mark)
-
     def _venue_view(self, venue: VenueId) -> VenueView:
         service = self.service
         link, book = service.links[venue], service.market.books[venue]
@@ -289,6 +287,19 @@ class ServiceDesk:
             wanted.since_ns, wanted.until_ns, wanted.level, wanted.kind, wanted.venue, wanted.symbol
         )
         return await self.service.ledger.events_page(limit, cursor, chosen)
+
+    def newest_event_id(self) -> int:
+        head = self.service.ledger.head
+        return 0 if head is None else head.id
+
+    async def newest_place(self) -> Place:
+        return await self.service.ledger.newest_place()
+
+    async def find_place(self, event_id: int, fill_seq: int) -> Place | None:
+        return await self.service.ledger.find_place(event_id, fill_seq)
+
+    async def news(self, after: Place, limit: int) -> News:
+        return await self.service.ledger.news(after, limit)
 
     async def incidents_page(self, limit: int, cursor: str | None) -> tuple[Sequence[Incident], str | None]:
         return await self.service.ledger.incidents_page(limit, cursor)

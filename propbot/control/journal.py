@@ -48,6 +48,8 @@ class EventLedger(Protocol):
 
 @define(eq=False)
 class Journal:
+    lost: int = field(default=0, init=False)
+    """Entries of this life that were dropped from the queue, and are in the log alone."""
     _queue: deque[Entry] = field(factory=deque)
     _grew: trio.Event = field(factory=trio.Event)
     _dropped: int = 0
@@ -74,10 +76,16 @@ class Journal:
         if len(self._queue) >= QUEUE_MAX:
             self._queue.popleft()
             self._dropped += 1
+            self.lost += 1
             self._settled.value += 1
         self._said += 1
         self._queue.append(Entry(level, kind, message, venue, symbol, source, details))
         self._grew.set()
+
+    @property
+    def queued(self) -> int:
+        """Entries that wait for the ledger."""
+        return len(self._queue)
 
     async def wait_written(self) -> None:
         """Until everything that was said so far is in the ledger; the caller sets the deadline."""

@@ -90,6 +90,8 @@ class Blotter:
     lot_fills: dict[str, list[FillRow]] = field(factory=dict)
     fill_counts: dict[VenueId, int] = field(factory=dict)
     """Fills in each account since the ledger began."""
+    outcomes: dict[tuple[VenueId, OrderState], int] = field(factory=dict)
+    """How many orders of this life ended so at their venue."""
     funding_last_ms: dict[VenueId, int] = field(factory=dict)
     """Venue wall clock of the newest funding payment in each account."""
     activity: int = 0
@@ -342,6 +344,9 @@ class Blotter:
             return
         order.state = state
         order.reason = reason or order.reason
+        if state.terminal:
+            ended = (order.request.venue, state)
+            self.outcomes[ended] = self.outcomes.get(ended, 0) + 1
         self._handed_on.clear()
         self.activity += 1
         self.trace(

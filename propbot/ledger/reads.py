@@ -18,6 +18,7 @@ from propbot.domain.events import EventRow, Head
 from propbot.domain.instruments import VenueId
 from propbot.domain.lots import FillRow, Lot, OrderRow
 from propbot.domain.money import parse_amount
+from propbot.domain.news import News, Place
 from propbot.domain.orders import Fill, Funding
 from propbot.domain.status import Incident, IncidentStep
 from propbot.ledger import rows
@@ -220,6 +221,34 @@ class EventSearch:
     def page(self) -> Page[EventRow]:
         more = len(self._found) > self.limit
         return tuple(self._found[: self.limit]), str(self._found[self.limit - 1].id) if more else None
+
+
+def newest_place(connection: sqlite3.Connection) -> Place:
+    """Everything that is there is known."""
+    fills = int(connection.execute("SELECT coalesce(max(seq), 0) FROM fills").fetchone()[0])
+    return find_place(connection, _newest_event(connection), fills) or Place()
+
+
+def find_place(connection: sqlite3.Connection, event_id: int, fill_seq: int) -> Place | None:
+    """None where this ledger does not reach so far."""
+    newest_fill = int(connection.execute("SELECT coalesce(max(seq), 0) FROM fills").fetchone()[0])
+    if fill_seq > newest_fill:
+        return None
+    if event_id == 0:
+        return Place(fill_seq=fill_seq)
+    row = connection.execute("SELECT hash, ts_ns FROM events WHERE id = ?", (event_id,)).fetchone()
+    return None if row is None else Place(event_id, row["hash"], row["ts_ns"], fill_seq)
+
+
+def news(connection: sqlite3.Connection, after: Place, limit: int) -> News:
+    """Up to `limit` of each, oldest first. Both are asked for in one go: what was committed together is seen together,
+    as far as it fits."""
+    events = connection.execute("SELECT * FROM events WHERE id > ? ORDER BY id LIMIT ?", (after.event_id, limit))
+    fills = connection.execute("SELECT * FROM fills WHERE seq > ? ORDER BY seq LIMIT ?", (after.fill_seq, limit))
+    return News(
+        tuple(rows.read_event(row) for row in events.fetchall()),
+        tuple((row["seq"], rows.read_fill(row)) for row in fills.fetchall()),
+    )
 
 
 def _newest_event(connection: sqlite3.Connection) -> int:

@@ -22,6 +22,7 @@ from propbot.domain.errors import LedgerError
 from propbot.domain.events import Detail, EventRow, Head, JournalCheck
 from propbot.domain.instruments import VenueId
 from propbot.domain.lots import FillRow, Intent, Lot, OrderRow
+from propbot.domain.news import News, Place
 from propbot.domain.orders import Fill, Funding, OrderState
 from propbot.domain.status import Incident
 from propbot.kit.crash import CrashPoints
@@ -30,7 +31,7 @@ from propbot.kit.threads import OpenWorker, Worker
 from propbot.ledger import chain, reads, writes
 from propbot.ledger.audit import Walk
 from propbot.ledger.group import Connected, Read, Write, run_group
-from propbot.ledger.reads import EventFilter, Page
+from propbot.ledger.reads import EventFilter, Page, check_limit
 from propbot.ledger.schema import Sync, open_checked
 from propbot.ledger.writes import Booked, OrderNews
 
@@ -309,6 +310,18 @@ class Ledger:
                 await trio.sleep(LOOK_PAUSE_S)
                 await self._look(search.take_slice)
         return search.page()
+
+    async def newest_place(self) -> Place:
+        return await self._look(reads.newest_place)
+
+    async def find_place(self, event_id: int, fill_seq: int) -> Place | None:
+        """None where this ledger does not reach so far."""
+        return await self._look(lambda connection: reads.find_place(connection, event_id, fill_seq))
+
+    async def news(self, after: Place, limit: int) -> News:
+        """Oldest first, up to `limit` events and as many fills; every fill has an event beside it."""
+        check_limit(limit)
+        return await self._look(lambda connection: reads.news(connection, after, limit))
 
     # the way into the worker
 

@@ -18,11 +18,14 @@ from propbot.domain.events import EventRow, JournalCheck
 from propbot.domain.instruments import VenueId
 from propbot.domain.lots import FillRow, Lot, OrderRow
 from propbot.domain.mode import HoldRecord, Mode, Profile
+from propbot.domain.news import News, Place
 from propbot.domain.status import Incident
 from propbot.status.board import Board
 from propbot.status.incidents import Incidents
+from propbot.status.measures import Measures
+from propbot.status.series import Series
 from propbot.status.slo import SloReading
-from propbot.status.views import ControlView, StateView
+from propbot.status.views import ControlView, PnlView, SpreadView, StateView
 
 
 @frozen
@@ -163,6 +166,14 @@ class Desk(Protocol):
         ...
 
     def slo(self) -> Sequence[SloReading]: ...
+    def measures(self) -> Measures:
+        """The numbers that monitoring takes; measured already, or None."""
+        ...
+
+    @property
+    def spreads(self) -> Series[SpreadView]: ...
+    @property
+    def pnl_points(self) -> Series[PnlView]: ...
 
     def note_request(self, latency_ms: float) -> None:
         """The API answered a request after so long: a measurement, no state."""
@@ -176,6 +187,17 @@ class Desk(Protocol):
         self, limit: int, cursor: str | None, wanted: EventQuery
     ) -> tuple[Sequence[EventRow], str | None]: ...
 
+    # for those who follow: places in the ledger, and what came after one, oldest first
+    def newest_event_id(self) -> int:
+        """Of what is durable; memory only. Nothing comes into the ledger without an event."""
+        ...
+
+    async def newest_place(self) -> Place: ...
+    async def find_place(self, event_id: int, fill_seq: int) -> Place | None:
+        """None where this ledger does not reach so far."""
+        ...
+
+    async def news(self, after: Place, limit: int) -> News: ...
     async def incidents_page(self, limit: int, cursor: str | None) -> tuple[Sequence[Incident], str | None]: ...
     async def approvals(self, limit: int, cursor: str | None) -> tuple[Sequence[Approval], str | None]: ...
     async def verify_journal(self) -> JournalCheck:

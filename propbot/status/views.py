@@ -108,6 +108,23 @@ class PnlView:
 
 
 @frozen
+class SpreadView:
+    """The pair at one moment, over the loop venues in their order."""
+
+    pair: str
+    mids: Mapping[VenueId, Decimal | None]
+    """None where the book can't be trusted."""
+    spread_bps: float | None
+    """The second venue's mid over the first's; unknown without both."""
+    reference_bps: float | None
+    """What is usual: the moving basis, in the same direction."""
+    net_edge_bps: Mapping[str, float | None]
+    """`buy>sell` → what the order's full size would bring after all costs; None where a book can't fill it."""
+    why_not: str | None
+    """Why nothing was opened then."""
+
+
+@frozen
 class StateView:
     flags: Mapping[str, FlagValue]
     """The settings that decide what the service may do, by their names: PROFILE, MODE, SAFE_MODE, …"""

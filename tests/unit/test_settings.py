@@ -360,3 +360,12 @@ def test_a_maintenance_window_covers_what_it_says(text: str, inside: str, outsid
 def test_a_window_that_makes_no_sense_is_refused(text: str) -> None:
     with pytest.raises(ValueError):
         parse_windows(text)
+
+
+@pytest.mark.parametrize("token", ["m" * 31, " " * 40, "m" * 40 + " ", "м\n" * 20, "t" * 40])
+def test_a_scrapers_token_that_is_short_unusable_or_the_operators_is_refused(token: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load_settings({"METRICS_TOKEN": token, "API_TOKEN": "t" * 40}, None)
+    assert "METRICS_TOKEN" in str(refused.value)
+    assert "ttt" not in str(refused.value)
+    assert "mmm" not in str(refused.value)

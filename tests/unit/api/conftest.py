@@ -20,6 +20,7 @@ from propbot.domain.events import EventRow, JournalCheck
 from propbot.domain.instruments import BINANCE_SPOT, BINANCE_UM, VenueId
 from propbot.domain.lots import FillRow, Lot, LotState, OrderRow
 from propbot.domain.mode import CancelResult, Cause, HoldRecord, Mode, Profile
+from propbot.domain.news import News, Place
 from propbot.domain.orders import Balance, Fill, OrderRequest, OrderState, Purpose, Side
 from propbot.domain.status import Health, Incident
 from propbot.status.board import Board
@@ -34,6 +35,8 @@ from propbot.status.desk import (
     EventQuery,
 )
 from propbot.status.incidents import Incidents
+from propbot.status.measures import Distribution, LedgerMeasures, Measures, VenueMeasures
+from propbot.status.series import Series, Tier
 from propbot.status.slo import SloReading, SloState
 from propbot.status.views import (
     BookView,
@@ -45,6 +48,7 @@ from propbot.status.views import (
     PreflightView,
     RiskReason,
     RiskView,
+    SpreadView,
     StateView,
     VenueView,
 )
@@ -114,6 +118,42 @@ def make_approval(number: int) -> Approval:
     return Approval(f"k{number}", '{"mode":"RUN"}', "d" * 64, "ann", NOW_NS, NOW_NS + 300_000_000_000)
 
 
+def make_spread(number: int) -> SpreadView:
+    mids = {BINANCE_UM: Decimal("61230.10"), BINANCE_SPOT: None}
+    edges = {"binance-um>binance-spot": float(number), "binance-spot>binance-um": None}
+    return SpreadView("BTCUSDT", mids, None, -3.5, edges, "HOLD: nothing is traded")
+
+
+def make_measures() -> Measures:
+    known = VenueMeasures(
+        True, True, 0.05, 1, 100, 2, 3, 1, True, -0.0125, 0.25, 0.0, Decimal("-0.016"), 7
+    )
+    unknown = VenueMeasures(
+        False, False, None, 0, 0, 0, 0, 0, False, None, None, 0.0, Decimal(0), 0
+    )
+    distributions = {
+        "book_age": Distribution([0.01, 0.02, 0.05], 300), "tick_to_order": Distribution([], 0),
+        "order_round_trip": Distribution([0.01], 4), "api_latency": Distribution([0.001, 0.002], 17),
+        "loop_lag": Distribution([0.0], 600),
+    }
+    return Measures(
+        {BINANCE_UM: known, BINANCE_SPOT: unknown}, distributions, {(BINANCE_UM, "FILLED"): 3}, 1, 2, 5, 0,
+        Decimal("0.001"), None, Decimal("12.5"), 4, {"recon": 2, "ledger": 0}, 0,
+        LedgerMeasures(0, 0.0, 0.0005, 0.02, 3), 0, 0, None,
+    )
+
+
+def make_pnl(number: int) -> PnlView:
+    return PnlView(Decimal("223456.70"), Decimal(number), None, Decimal("0.4"), Decimal(0), Decimal("-1.50"))
+
+
+def fill_series(series: Series, make, count: int) -> Series:
+    """One point a second from NOW_NS on."""
+    for number in range(1, count + 1):
+        series.note(float(number), NOW_NS + (number - 1) * 10**9, make(number))
+    return series
+
+
 @define(eq=False)
 class FakeDesk:
     """In memory; changes what it is asked to, and remembers in which order."""
@@ -131,6 +171,8 @@ class FakeDesk:
     patches: list[ControlPatch] = field(factory=list)
     exempt: bool | None = None
     engine_turns: bool = True
+    journal_rows: list[EventRow] = field(factory=lambda: [evolve(make_event(n), hash=f"{n:064x}") for n in (1, 2, 3)])
+    fill_rows: list[tuple[int, FillRow]] = field(factory=lambda: [(1, make_fill(1))])
     ledger_error: str | None = None
     ledger_hangs: bool = False
     unready: tuple[str, ...] = ()
@@ -138,6 +180,8 @@ class FakeDesk:
     approval_outcome: ApprovalOutcome | None = None
     notional: Decimal = Decimal(1000)
     latencies_ms: list[float] = field(factory=list)
+    spreads: Series = field(factory=lambda: fill_series(Series((Tier(1, 900), Tier(10, 900))), make_spread, 25))
+    pnl_points: Series = field(factory=lambda: fill_series(Series((Tier(5, 900), Tier(60, 900))), make_pnl, 25))
     journal: JournalCheck = field(factory=lambda: JournalCheck(True, 17, "ab" * 32, None, ""))
 
     def now_ns(self) -> int:
@@ -204,6 +248,9 @@ class FakeDesk:
             SloReading("day_drawdown", "Loss", None, 500.0, "USDT", None, SloState.UNKNOWN, 0, "P0"),
         )
 
+    def measures(self) -> Measures:
+        return make_measures()
+
     def note_request(self, latency_ms: float) -> None:
         self.latencies_ms.append(latency_ms)
 
@@ -224,6 +271,43 @@ class FakeDesk:
     ) -> tuple[Sequence[EventRow], str | None]:
         self.asked_events = wanted
         return await self._page([make_event(n) for n in (3, 2, 1)], limit, cursor)
+
+    def newest_event_id(self) -> int:
+        return len(self.journal_rows)
+
+    async def newest_place(self) -> Place:
+        await self._need_ledger()
+        place = await self.find_place(len(self.journal_rows), len(self.fill_rows))
+        assert place is not None
+        return place
+
+    async def find_place(self, event_id: int, fill_seq: int) -> Place | None:
+        await self._need_ledger()
+        if event_id > len(self.journal_rows) or fill_seq > len(self.fill_rows):
+            return None
+        if event_id == 0:
+            return Place(fill_seq=fill_seq)
+        event = self.journal_rows[event_id - 1]
+        return Place(event_id, event.hash, event.ts_ns, fill_seq)
+
+    async def news(self, after: Place, limit: int) -> News:
+        await self._need_ledger()
+        fills = [row for row in self.fill_rows if row[0] > after.fill_seq]
+        return News(tuple(self.journal_rows[after.event_id :][:limit]), tuple(fills[:limit]))
+
+    def happen(self, fills: int = 0) -> EventRow:
+        """A new row in the journal; with it some fills."""
+        event = evolve(make_event(len(self.journal_rows) + 1), hash=f"{len(self.journal_rows) + 1:064x}")
+        self.journal_rows.append(event)
+        for _ in range(fills):
+            number = len(self.fill_rows) + 1
+            self.fill_rows.append((number, make_fill(number)))
+        return event
+
+    async def _need_ledger(self) -> None:
+        await self.ledger_answers()
+        if self.ledger_error is not None:
+            raise LedgerError(self.ledger_error)
 
     async def incidents_page(self, limit: int, cursor: str | None) -> tuple[Sequence[Incident], str | None]:
         return await self._page(self.incidents.all(), limit, cursor)

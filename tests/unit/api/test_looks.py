@@ -20,6 +20,8 @@ LOOKS = {
     "/api/ui/lots": models.Lots,
     "/api/ui/positions": models.Positions,
     "/api/ui/events": models.Events,
+    "/api/ui/pnl": models.PnlPoints,
+    "/api/ui/spreads": models.SpreadPoints,
 }
 
 
@@ -143,7 +145,11 @@ async def test_openapi_is_made_once(nobody, monkeypatch):
 async def test_openapi_lists_every_path_with_its_shapes(nobody):
     document = (await nobody.get("/openapi.json")).json()
     assert document["openapi"].startswith("3.1")
-    assert set(LOOKS) <= set(document["paths"])
+    assert {*LOOKS, "/api/ui/stream", "/api/ui/events/export", "/metrics"} <= set(document["paths"])
+    export = document["paths"]["/api/ui/events/export"]["get"]["parameters"]
+    assert {"format", "limit", "cursor", "since", "until", "level", "kind", "venue", "symbol"} == {
+        each["name"] for each in export
+    }
     patch = document["paths"]["/api/ui/control"]["patch"]
     schema = patch["requestBody"]["content"]["application/json"]["schema"]
     assert schema["properties"]["order_notional_usdt"]["maximum"] == 1_000_000

@@ -85,6 +85,7 @@ async def test_a_hung_ledger_costs_the_oldest_entries_and_their_number_is_told(
     ledger.hanging.set()
     await trio.sleep(1)
     assert ledger.messages == ["7", "8", "9", "7 entries were lost while the ledger did not answer"]
+    assert (journal.lost, journal.queued) == (7, 0)
 
 
 async def test_an_entry_is_written_once_though_the_queue_overflows_while_it_is_being_written(

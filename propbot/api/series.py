@@ -1,0 +1,60 @@
+"""The series behind charts: profit and loss, and the spread, as they were now and then. Memory only, newest first.
+
+A chart asks for a step and turns the items round; to follow, it takes `spread` of GET /api/ui/stream, whose data is
+such an item.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from quart import Blueprint, Response, request
+from quart_schema import document_querystring, document_response
+
+from propbot.api import models, present, rows
+from propbot.api.bodies import SeriesArgs
+from propbot.api.present import Json
+from propbot.api.query import read_series
+from propbot.api.replies import json_reply
+from propbot.domain.clock import iso_utc
+from propbot.status.desk import Desk
+from propbot.status.series import Point, Series
+
+T = TypeVar("T")
+
+
+def series_routes(desk: Desk) -> Blueprint:
+    routes = Blueprint("series", __name__)
+
+    def reply(series: Series[T], show: Callable[[Point[T]], Json], now: Json | None) -> Response:
+        asked = read_series(request.args, series.steps_s)
+        points, before_seq = series.page(
+            asked.step_s, asked.page.limit, None if asked.page.cursor is None else int(asked.page.cursor),
+            asked.since_ns, asked.until_ns,
+        )
+        return json_reply({
+            "ts": iso_utc(desk.now_ns()), "now": now, "step_s": asked.step_s, "steps_s": list(series.steps_s),
+            **rows.page(map(show, points), None if before_seq is None else str(before_seq)),
+        })
+
+    @routes.get("/api/ui/pnl")
+    @document_querystring(SeriesArgs)
+    @document_response(models.PnlPoints)
+    @document_response(models.ErrorAnswer, 422)
+    async def pnl() -> Response:
+        """Profit and loss: now, and since the start every 5 seconds (half an hour) or every minute (a day). What each
+        lot realised is in /api/ui/lots, for ever."""
+        return reply(desk.pnl_points, present.pnl_point, present.pnl(desk.state_view().pnl))
+
+    @routes.get("/api/ui/spreads")
+    @document_querystring(SeriesArgs)
+    @document_response(models.SpreadPoints)
+    @document_response(models.ErrorAnswer, 422)
+    async def spreads() -> Response:
+        """Mids, spread, its reference and the net edge of both directions: every second (ten minutes), every 10 seconds
+        (three hours) or every minute (a day), since the start."""
+        newest = desk.spreads.newest
+        return reply(desk.spreads, present.spread_point, None if newest is None else present.spread_point(newest))
+
+    return routes

@@ -86,6 +86,7 @@ from propbot.status.disk import DiskSpace
 from propbot.status.equity import compute_notional, compute_pnl
 from propbot.status.incidents import Incidents
 from propbot.status.slo import Slo
+from propbot.telegram.health import Chat
 
 GUARD_GROUP = "guards"
 DEFAULT_LOT_STEP = Decimal("0.001")
@@ -106,6 +107,8 @@ class Seams:
     replace_file: ReplaceFile = replace_file
     open_websocket: OpenWebSocket = open_websocket
     free_bytes: FreeBytes = free_bytes
+    outside: Network | None = None
+    """Where what is no venue is reached, verified by the system's authorities; None: over `network`."""
 
 
 @frozen
@@ -214,6 +217,8 @@ class Service:
     """What the environment said at the start, and what operators have set; durable with the mode."""
     slo: Slo = field(init=False)
     disk: DiskSpace = field(init=False)
+    chat: Chat | None = field(default=None, init=False)
+    """The operators' chat; None where there is none."""
     api_url: str | None = field(default=None, init=False)
     """Where the API listens; None while it does not."""
     drain_asked: DrainAsked | None = field(default=None, init=False)

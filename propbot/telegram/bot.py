@@ -1,0 +1,352 @@
+"""The chat's ear: one task polls and acts on /pause at once, another one does the rest, in order.
+
+    poller   hears; /pause is a HOLD with no checkpoint between the message read and the HOLD in force
+    worker   notes the command's number in the ledger, then does it: a command is done once at most, whatever dies
+
+The poller never waits for the desk, the disk or another command, so that a /pause behind a slow /resume is not late;
+it also undoes what was heard before it and is not done yet. What the worker is in the middle of, the desk itself
+refuses: a HOLD that comes in between wins there.
+
+How old a message is, is judged by Telegram's own clock (the Date header of its answers): ours may be off, and in paper
+it may be a recording's.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import trio
+from attrs import define, field, frozen
+
+from propbot.domain.clock import Clock
+from propbot.domain.errors import LedgerError
+from propbot.domain.mode import Mode
+from propbot.kit.supervise import Backoff
+from propbot.status.desk import ControlOutcome, ControlPatch, Desk
+from propbot.telegram import answers
+from propbot.telegram.access import LOOSENING, NEEDS, Access, Caller
+from propbot.telegram.bot_api import (
+    KEY_REFUSED_S,
+    BotApi,
+    ChatError,
+    Conflict,
+    Flooded,
+    KeyRefused,
+    Unreachable,
+)
+from propbot.telegram.health import ChatHealth
+from propbot.telegram.outbox import Note, Outbox, Rank
+from propbot.telegram.tally import Tally
+from propbot.telegram.updates import Command, Said, read_command, read_update, read_update_id
+
+OFFSET = "telegram_offset"
+"""What the ledger remembers: the number of the first update that no command was done of yet."""
+AGE_S_MAX = 60.0
+QUEUE_MAX = 20
+NOTE_S_MAX = 2.0
+APPLY_S_MAX = 2.0
+PREFLIGHT_S_MAX = 5.0
+DECIDE_S_MAX = 9.0
+"""Of the desk, as over the API. Not shielded: only the service's stop cancels, and by then it is in HOLD."""
+EMPTY_POLL_S_MIN = 0.3
+"""For a server that answers "nothing" at once instead of waiting."""
+UPDATES = "Telegram's updates"
+
+
+class OffsetLedger(Protocol):
+    async def meta_get(self, key: str) -> str | None: ...
+    async def meta_put(self, key: str, value: str) -> None: ...
+
+
+class Say(Protocol):
+    def __call__(self, level: str, kind: str, message: str, *, source: str = "") -> None: ...
+
+
+@frozen
+class Asked:
+    """A command that somebody may give, and the update that it came in."""
+
+    command: Command
+    caller: Caller
+    update_id: int
+
+
+@define(eq=False)
+class ChatBot:
+    _api: BotApi
+    _desk: Desk
+    _access: Access
+    _ledger: OffsetLedger
+    _outbox: Outbox
+    _health: ChatHealth
+    _clock: Clock
+    _say: Say
+    """To the journal."""
+    _needs_person: Callable[[ControlPatch], bool]
+    """Whether that change has to be proposed (the Two-Man Rule), which a chat that is no person can't do."""
+    _offset: int | None = None
+    _username: str = ""
+    _failing: str = ""
+    """Why polls fail, as far as the journal has it."""
+    _asked: deque[Asked] = field(factory=deque)
+    _grew: trio.Event = field(factory=trio.Event)
+    _foreign: Tally = field(init=False)
+    _refused: Tally = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._foreign = Tally(lambda text: self._say("WARN", "telegram", text, source="telegram"))
+        self._refused = Tally(lambda text: self._say("WARN", "access", text, source="telegram"))
+
+    # --- hearing
+
+    async def run_poller(self, backoff: Backoff) -> None:
+        """Until cancelled. Whatever Telegram answers, it goes on."""
+        await self._take_up_offset()
+        while True:
+            began_s = trio.current_time()
+            try:
+                if not self._username:
+                    self._username = (await self._api.username()).lower()
+                updates = await self._api.updates(self._offset)
+                if not self._hear(updates):
+                    raise Unreachable(f"{UPDATES} can't be read")
+            except ChatError as error:
+                self._note_failure(error)
+                await trio.sleep(self._pause_s(error, backoff))
+            else:
+                self._note_answered()
+                backoff.reset()
+                if not updates:
+                    await trio.sleep_until(began_s + EMPTY_POLL_S_MIN)
+
+    async def _take_up_offset(self) -> None:
+        with trio.move_on_after(NOTE_S_MAX):
+            try:
+                kept = await self._ledger.meta_get(OFFSET)
+            except LedgerError:
+                return  # what is older than this life is dropped all the same
+            if kept is not None and kept.isascii() and kept.isdigit():
+                self._offset = int(kept)
+
+    def _hear(self, updates: Sequence[Any]) -> bool:
+        """No checkpoint in here: from the message to the HOLD in one step. False if they bring us no further."""
+        heard = not updates
+        for update in updates:
+            id = read_update_id(update)
+            if id is None or (self._offset is not None and id < self._offset):
+                continue
+            self._offset, heard = id + 1, True
+            said = read_update(update)
+            if said is not None:
+                self._take(id, said)
+        return heard
+
+    def _take(self, update_id: int, said: Said) -> None:
+        caller = self._access.identify(said.chat_id, said.user_id)
+        if caller is None:
+            self._health.ignored += 1
+            self._foreign.count(
+                f"a message was ignored: user {said.user_id} in chat {said.chat_id} is nobody we listen to"
+            )
+            return
+        command = read_command(said.text)
+        if command is None or command.to not in ("", self._username):
+            return  # people talk, also to other bots
+        why_not = said.unmeant or self._outdated(said.date_s)
+        if why_not:
+            words = f"/{command.name} was not done, the message is {why_not}: write it anew if it is meant"
+            self._put(Rank.WARNING, words)
+        elif command.name not in NEEDS:
+            self._answer(f"there is no /{command.name}\n{answers.HELP}")
+        elif not caller.may(command.name):
+            self._refuse(caller, command)
+        else:
+            self._health.commands += 1
+            self._accept(Asked(command, caller, update_id))
+
+    def _outdated(self, date_s: int) -> str:
+        """Empty if it is fresh. By Telegram's clock; by ours only where Telegram does not tell it."""
+        ahead_s = self._api.server_ahead_s
+        if ahead_s is None:
+            ahead_s = self._clock.wall_ns() / 1e9 - trio.current_time()
+        now_s = ahead_s + trio.current_time()
+        started_s = ahead_s + self._health.started_mono_s
+        if abs(now_s - date_s) > AGE_S_MAX:
+            return f"older than {AGE_S_MAX:g} s" if now_s > date_s else "from the future"
+        if date_s < int(started_s):
+            return "from before this start"
+        return ""
+
+    def _accept(self, asked: Asked) -> None:
+        if asked.command.name == "pause":
+            reason = asked.command.rest or "no reason given"
+            self._desk.enter_hold(reason, asked.caller.name, winddown_exempt=False)
+            self._undo_waiting()
+        elif len(self._asked) >= QUEUE_MAX:
+            self._answer(f"/{asked.command.name} was not done: {QUEUE_MAX} commands wait already")
+            return
+        self._asked.append(asked)
+        self._grew.set()
+
+    def _undo_waiting(self) -> None:
+        """What was asked for before a /pause must not undo it after it."""
+        undone = [each for each in self._asked if each.command.name in LOOSENING]
+        for each in undone:
+            self._asked.remove(each)
+            self._answer(f"/{each.command.name} was not done: /pause came after it")
+
+    def _refuse(self, caller: Caller, command: Command) -> None:
+        """By the role. Told in the journal, but nobody fills it with what they were refused."""
+        if caller.listed:
+            self._refused.count(f"{caller.name} tried /{command.name}, which their role does not allow")
+            needed = NEEDS[command.name]
+            self._answer(f"refused: /{command.name} needs the role {needed}, {caller.name} is {caller.role}")
+            return
+        self._refused.count(f"/{command.name} was refused: nobody in OPERATORS_FILE is linked to Telegram")
+        self._answer(f"refused: /{command.name} needs a person with a telegram_id in OPERATORS_FILE")
+
+    # --- doing
+
+    async def run_worker(self) -> None:
+        """Until cancelled; one command after the other."""
+        while True:
+            while self._asked:
+                asked = self._asked.popleft()
+                self._answer(await self._do(asked))
+            self._grew = trio.Event()
+            await self._grew.wait()
+
+    async def _do(self, asked: Asked) -> str:
+        name = asked.command.name
+        act = self._acts().get(name)
+        if act is None:
+            return self._look(name)
+        noted = await self._note(asked.update_id)
+        self._say("INFO", "telegram", f"/{name} from Telegram", source=f"operator:{asked.caller.name}")
+        if not noted and name != "pause":
+            return f"/{name} was not done: the ledger does not answer, so that it might be done twice; /status"
+        try:
+            return await act(asked)
+        except LedgerError as error:
+            return self._not_durable(name, str(error))
+        except trio.TooSlowError:
+            return self._not_durable(name, "no answer in time")
+
+    async def _note(self, update_id: int) -> bool:
+        """Before it is done, so that no later life does it again."""
+        with trio.move_on_after(NOTE_S_MAX):
+            try:
+                await self._ledger.meta_put(OFFSET, str(update_id + 1))
+            except LedgerError:
+                return False
+            return True
+        return False
+
+    def _acts(self) -> Mapping[str, Callable[[Asked], Awaitable[str]]]:
+        return {
+            "pause": self._pause, "drain": self._drain, "resume": self._resume,
+            "approve": self._approve, "reject": self._reject,
+        }
+
+    def _look(self, name: str) -> str:
+        match name:
+            case "status":
+                return answers.say_status(self._desk)
+            case "positions":
+                return answers.say_positions(self._desk)
+            case "pnl":
+                return answers.say_pnl(self._desk)
+        return answers.HELP
+
+    async def _pause(self, asked: Asked) -> str:
+        """It is in force already: here it is made durable."""
+        outcome: ControlOutcome | None = None
+        problem = ""
+        try:
+            with trio.fail_after(APPLY_S_MAX):
+                outcome = await self._desk.apply_control(ControlPatch(mode=Mode.HOLD), asked.caller.name)
+        except (LedgerError, trio.TooSlowError) as error:
+            problem = str(error) or "no answer in time"
+        return answers.say_held(self._desk, outcome, problem)
+
+    async def _drain(self, asked: Asked) -> str:
+        return await self._change(asked, ControlPatch(mode=Mode.DRAIN))
+
+    async def _resume(self, asked: Asked) -> str:
+        safe_mode = False if self._desk.safe_mode() else None
+        return await self._change(asked, ControlPatch(mode=Mode.RUN, safe_mode=safe_mode))
+
+    async def _change(self, asked: Asked, patch: ControlPatch) -> str:
+        if not asked.caller.listed and self._needs_person(patch):
+            return "refused: under the Two-Man Rule only a person with a telegram_id in OPERATORS_FILE can propose that"
+        with trio.fail_after(APPLY_S_MAX + PREFLIGHT_S_MAX):
+            outcome = await self._desk.apply_control(patch, asked.caller.name)
+        return answers.say_changed(self._desk, asked.command.name, outcome)
+
+    async def _approve(self, asked: Asked) -> str:
+        id = asked.command.rest
+        if not id:
+            return "which one? /approve ID; /status shows what waits"
+        with trio.fail_after(DECIDE_S_MAX):
+            return answers.say_decided(self._desk, await self._desk.approve(id, asked.caller.name))
+
+    async def _reject(self, asked: Asked) -> str:
+        id, _, reason = asked.command.rest.partition(" ")
+        if not id:
+            return "which one? /reject ID [reason]; /status shows what waits"
+        with trio.fail_after(DECIDE_S_MAX):
+            return answers.say_decided(self._desk, await self._desk.reject(id, asked.caller.name, reason))
+
+    def _not_durable(self, name: str, why: str) -> str:
+        return f"/{name} could not be made durable ({why}); mode {self._desk.mode()}; /status shows what became of it"
+
+    def _answer(self, text: str) -> None:
+        self._put(Rank.ANSWER, text)
+
+    def _put(self, rank: Rank, text: str, key: str = "") -> None:
+        self._outbox.put(Note(rank, text, answers.clock_of(self._clock.wall_ns()), trio.current_time(), key))
+
+    # --- what becomes of polls
+
+    def _note_answered(self) -> None:
+        health = self._health
+        health.polls += 1
+        health.polled_mono_s = trio.current_time()
+        health.poll_error = health.key_refused = ""
+        if self._failing:
+            self._failing = ""
+            self._say("INFO", "telegram", "polls are answered again", source="telegram")
+        if health.conflict_mono_s is not None and not health.in_conflict(trio.current_time()):
+            health.conflict_mono_s = None
+            self._say("INFO", "telegram", "nobody else takes this bot's updates any more", source="telegram")
+
+    def _note_failure(self, error: ChatError) -> None:
+        """Told once; a failure that has another reason is told again."""
+        health, words = self._health, str(error)
+        health.key_refused = words if isinstance(error, KeyRefused) else ""
+        if isinstance(error, Conflict):
+            known = health.conflict_mono_s is not None
+            health.conflict_mono_s = trio.current_time()
+            if not known:
+                self._tell_conflict(words)
+        elif words != self._failing:
+            self._failing = words
+            level = "ERROR" if health.key_refused else "WARN"
+            self._say(level, "telegram", f"polls fail: {words}", source="telegram")
+        health.poll_error = words
+
+    def _tell_conflict(self, words: str) -> None:
+        text = f"somebody else takes this bot's updates, commands may not arrive here ({words})"
+        self._say("ERROR", "telegram", text, source="telegram")
+        self._put(Rank.WARNING, f"{text}: stop the other poller, or remove the webhook", "conflict")
+
+    def _pause_s(self, error: ChatError, backoff: Backoff) -> float:
+        match error:
+            case Flooded(retry_after_s=retry_after_s):
+                return retry_after_s
+            case KeyRefused():
+                return KEY_REFUSED_S
+            case _:
+                return backoff.next_delay_s()

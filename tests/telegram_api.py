@@ -25,7 +25,7 @@ from attrs import define, field, frozen
 from propbot.kit.net import Network
 from propbot.simvenue.server import CutConnection, Request, Response, serve
 
-TOKEN = "123456:AAcanary-Telegram_token-9Zk3"
+TOKEN = "123456:AAcanary-Xw7_pieces-9Zk3"
 CHAT = 4711
 USERNAME = "DeskBot"
 HOST = "127.0.0.1"

@@ -157,7 +157,7 @@ class ChatBot:
         why_not = said.unmeant or self._outdated(said.date_s)
         if why_not:
             words = f"/{command.name} was not done, the message is {why_not}: write it anew if it is meant"
-            self._put(Rank.WARNING, words)
+            self._tell(words)
         elif command.name not in NEEDS:
             self._answer(f"there is no /{command.name}\n{answers.HELP}")
         elif not caller.may(command.name):
@@ -185,7 +185,7 @@ class ChatBot:
             self._desk.enter_hold(reason, asked.caller.name, winddown_exempt=False)
             self._undo_waiting()
         elif len(self._asked) >= QUEUE_MAX:
-            self._answer(f"/{asked.command.name} was not done: {QUEUE_MAX} commands wait already")
+            self._tell(f"/{asked.command.name} was not done: {QUEUE_MAX} commands wait already")
             return
         self._asked.append(asked)
         self._grew.set()
@@ -195,7 +195,7 @@ class ChatBot:
         undone = [each for each in self._asked if each.command.name in LOOSENING]
         for each in undone:
             self._asked.remove(each)
-            self._answer(f"/{each.command.name} was not done: /pause came after it")
+            self._tell(f"/{each.command.name} was not done: /pause came after it")
 
     def _refuse(self, caller: Caller, command: Command) -> None:
         """By the role. Told in the journal, but nobody fills it with what they were refused."""
@@ -304,6 +304,10 @@ class ChatBot:
 
     def _answer(self, text: str) -> None:
         self._put(Rank.ANSWER, text)
+
+    def _tell(self, text: str) -> None:
+        """What was not done: there may be many of it, and what was done is answered first."""
+        self._put(Rank.WARNING, text)
 
     def _put(self, rank: Rank, text: str, key: str = "") -> None:
         self._outbox.put(Note(rank, text, answers.clock_of(self._clock.wall_ns()), trio.current_time(), key))

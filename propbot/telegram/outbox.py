@@ -47,6 +47,8 @@ class Letter:
 
     text: str
     notes: Sequence[Note]
+    untold: int = 0
+    """How many lost notes it tells of."""
 
 
 @define(eq=False)
@@ -93,12 +95,12 @@ class Outbox:
             return Letter(cut(late + first.text), [first])
         taken = [note for note in self._notes if note.rank is not Rank.ANSWER]
         self._notes = [note for note in self._notes if note.rank is Rank.ANSWER]
-        text = _join(taken, self._untold)
-        self._untold = 0
-        return Letter(text, taken)
+        untold, self._untold = self._untold, 0
+        return Letter(_join(taken, untold), taken, untold)
 
     def give_back(self, letter: Letter) -> None:
         """It was not sent. What has come meanwhile under the same key is newer."""
+        self._untold += letter.untold
         keys = {note.key for note in self._notes if note.key}
         self._insert([note for note in letter.notes if note.key not in keys], oldest=True)
         self._grew.set()

@@ -50,7 +50,7 @@ async def _run_parts(service: Service, chat: Chat) -> None:
         notices = Notices(desk, chat.outbox, service.modes.level.wait_change, lambda: service.ledger.head)
         parts: dict[str, Callable[[Backoff], Awaitable[None]]] = {
             "poller": bot.run_poller, "worker": lambda _: bot.run_worker(), "sender": sender.run,
-            "notices": lambda _: notices.run(),
+            "notices": lambda _: notices.run(), "naming": lambda _: bot.run_naming(),
         }
         for name, part in parts.items():
             nursery.start_soon(

@@ -50,6 +50,7 @@ APPLY_S_MAX = 2.0
 PREFLIGHT_S_MAX = 5.0
 DECIDE_S_MAX = 9.0
 """Of the desk, as over the API. Not shielded: only the service's stop cancels, and by then it is in HOLD."""
+NAME_RETRY_S = 60.0
 EMPTY_POLL_S_MIN = 0.3
 """For a server that answers "nothing" at once instead of waiting."""
 UPDATES = "Telegram's updates"
@@ -107,8 +108,6 @@ class ChatBot:
         while True:
             began_s = trio.current_time()
             try:
-                if not self._username:
-                    self._username = (await self._api.username()).lower()
                 updates = await self._api.updates(self._offset)
                 if not self._hear(updates):
                     raise Unreachable(f"{UPDATES} can't be read")
@@ -120,6 +119,15 @@ class ChatBot:
                 backoff.reset()
                 if not updates:
                     await trio.sleep_until(began_s + EMPTY_POLL_S_MIN)
+
+    async def run_naming(self) -> None:
+        """Until cancelled: learn what the bot is called, which only matters for `/pause@SomeBot`."""
+        while not self._username:
+            try:
+                self._username = (await self._api.username()).lower()
+            except ChatError:
+                await trio.sleep(NAME_RETRY_S)  # the poller tells what is wrong
+        await trio.sleep_forever()
 
     async def _take_up_offset(self) -> None:
         with trio.move_on_after(NOTE_S_MAX):
@@ -152,7 +160,7 @@ class ChatBot:
             )
             return
         command = read_command(said.text)
-        if command is None or command.to not in ("", self._username):
+        if command is None or not self._is_for_us(command):
             return  # people talk, also to other bots
         why_not = said.unmeant or self._outdated(said.date_s)
         if why_not:
@@ -165,6 +173,10 @@ class ChatBot:
         else:
             self._health.commands += 1
             self._accept(Asked(command, caller, update_id))
+
+    def _is_for_us(self, command: Command) -> bool:
+        """While we don't know what we are called, a /pause is better obeyed than not."""
+        return command.to in ("", self._username) or (not self._username and command.name == "pause")
 
     def _outdated(self, date_s: int) -> str:
         """Empty if it is fresh. By Telegram's clock; by ours only where Telegram does not tell it."""

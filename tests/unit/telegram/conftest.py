@@ -156,6 +156,7 @@ async def open_rig(
             with trio.CancelScope() as scope:
                 nursery.start_soon(bot.run_poller, Backoff(rng, 0.5, 30.0))
                 nursery.start_soon(bot.run_worker)
+                nursery.start_soon(bot.run_naming)
                 nursery.start_soon(sender.run, Backoff(rng, 0.5, 30.0))
                 nursery.start_soon(notices.run)
                 yield Rig(network, telegram, desk, chat, listed, ledger, said, scope)

@@ -134,6 +134,19 @@ async def test_what_is_no_command_is_left_alone_and_an_unknown_one_is_answered(
     assert rig.desk.hold().first.reason == "x"
 
 
+async def test_while_its_name_is_not_known_only_a_pause_that_names_a_bot_is_obeyed(autojump_clock: MockClock) -> None:
+    async with open_rig() as rig:
+        rig.telegram.fail("getMe", 502, 1)
+        await trio.sleep(5)
+        rig.telegram.say("/drain@deskbot")
+        await ask(rig, "/pause@deskbot")
+        assert [patch.mode for patch in rig.desk.patches] == [Mode.HOLD]
+        await trio.sleep(60)
+        rig.telegram.say("/pause@otherbot")
+        await ask(rig, "/drain@deskbot")
+        assert [patch.mode for patch in rig.desk.patches] == [Mode.HOLD, Mode.DRAIN]
+
+
 async def test_no_more_commands_wait_than_can_be_done(rig: Rig, autojump_clock: MockClock) -> None:
     for _ in range(40):
         rig.telegram.say("/drain")

@@ -1,11 +1,8 @@
-"""The chat's ear: one task polls and acts on /pause at once, another one does the rest, in order.
+"""The chat's ear: it polls, and acts on /pause at once; all else it hands to the worker, which does it in order.
 
-    poller   hears; /pause is a HOLD with no checkpoint between the message read and the HOLD in force
-    worker   notes the command's number in the ledger, then does it: a command is done once at most, whatever dies
-
-The poller never waits for the desk, the disk or another command, so that a /pause behind a slow /resume is not late;
-it also undoes what was heard before it and is not done yet. What the worker is in the middle of, the desk itself
-refuses: a HOLD that comes in between wins there.
+There is no checkpoint between a /pause that was read and the HOLD in force, and the poller never waits for the desk,
+the disk or another command: a /pause behind a slow /resume is not late. It also undoes what was heard before it and is
+not done yet. What the worker is in the middle of, the desk itself refuses: a HOLD that comes in between wins there.
 
 How old a message is, is judged by Telegram's own clock (the Date header of its answers): ours may be off, and in paper
 it may be a recording's.
@@ -13,20 +10,17 @@ it may be a recording's.
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import trio
-from attrs import define, field, frozen
+from attrs import define, field
 
 from propbot.domain.clock import Clock
-from propbot.domain.errors import LedgerError
-from propbot.domain.mode import Mode
 from propbot.kit.supervise import Backoff
-from propbot.status.desk import ControlOutcome, ControlPatch, Desk
+from propbot.status.desk import ControlPatch, Desk
 from propbot.telegram import answers
-from propbot.telegram.access import LOOSENING, NEEDS, Access, Caller
+from propbot.telegram.access import NEEDS, Access, Caller
 from propbot.telegram.bot_api import (
     KEY_REFUSED_S,
     BotApi,
@@ -40,38 +34,13 @@ from propbot.telegram.health import ChatHealth
 from propbot.telegram.outbox import Note, Outbox, Rank
 from propbot.telegram.tally import Tally
 from propbot.telegram.updates import Command, Said, read_command, read_update, read_update_id
+from propbot.telegram.worker import QUEUE_MAX, Asked, OffsetLedger, Say, Worker
 
-OFFSET = "telegram_offset"
-"""What the ledger remembers: the number of the first update that no command was done of yet."""
 AGE_S_MAX = 60.0
-QUEUE_MAX = 20
-NOTE_S_MAX = 2.0
-APPLY_S_MAX = 2.0
-PREFLIGHT_S_MAX = 5.0
-DECIDE_S_MAX = 9.0
-"""Of the desk, as over the API. Not shielded: only the service's stop cancels, and by then it is in HOLD."""
 NAME_RETRY_S = 60.0
 EMPTY_POLL_S_MIN = 0.3
 """For a server that answers "nothing" at once instead of waiting."""
 UPDATES = "Telegram's updates"
-
-
-class OffsetLedger(Protocol):
-    async def meta_get(self, key: str) -> str | None: ...
-    async def meta_put(self, key: str, value: str) -> None: ...
-
-
-class Say(Protocol):
-    def __call__(self, level: str, kind: str, message: str, *, source: str = "") -> None: ...
-
-
-@frozen
-class Asked:
-    """A command that somebody may give, and the update that it came in."""
-
-    command: Command
-    caller: Caller
-    update_id: int
 
 
 @define(eq=False)
@@ -86,25 +55,29 @@ class ChatBot:
     _say: Say
     """To the journal."""
     _needs_person: Callable[[ControlPatch], bool]
-    """Whether that change has to be proposed (the Two-Man Rule), which a chat that is no person can't do."""
+    """As the worker's."""
     _offset: int | None = None
     _username: str = ""
     _failing: str = ""
     """Why polls fail, as far as the journal has it."""
-    _asked: deque[Asked] = field(factory=deque)
-    _grew: trio.Event = field(factory=trio.Event)
+    _worker: Worker = field(init=False)
     _foreign: Tally = field(init=False)
     _refused: Tally = field(init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._worker = Worker(self._desk, self._ledger, self._say, self._answer, self._needs_person)
         self._foreign = Tally(lambda text: self._say("WARN", "telegram", text, source="telegram"))
         self._refused = Tally(lambda text: self._say("WARN", "access", text, source="telegram"))
+
+    async def run_worker(self) -> None:
+        await self._worker.run()
 
     # --- hearing
 
     async def run_poller(self, backoff: Backoff) -> None:
         """Until cancelled. Whatever Telegram answers, it goes on."""
-        await self._take_up_offset()
+        if self._offset is None:
+            self._offset = await self._worker.kept_offset()
         while True:
             began_s = trio.current_time()
             try:
@@ -128,15 +101,6 @@ class ChatBot:
             except ChatError:
                 await trio.sleep(NAME_RETRY_S)  # the poller tells what is wrong
         await trio.sleep_forever()
-
-    async def _take_up_offset(self) -> None:
-        with trio.move_on_after(NOTE_S_MAX):
-            try:
-                kept = await self._ledger.meta_get(OFFSET)
-            except LedgerError:
-                return  # what is older than this life is dropped all the same
-            if kept is not None and kept.isascii() and kept.isdigit():
-                self._offset = int(kept)
 
     def _hear(self, updates: Sequence[Any]) -> bool:
         """No checkpoint in here: from the message to the HOLD in one step. False if they bring us no further."""
@@ -192,22 +156,14 @@ class ChatBot:
         return ""
 
     def _accept(self, asked: Asked) -> None:
-        if asked.command.name == "pause":
+        name = asked.command.name
+        if name == "pause":
             reason = asked.command.rest or "no reason given"
             self._desk.enter_hold(reason, asked.caller.name, winddown_exempt=False)
-            self._undo_waiting()
-        elif len(self._asked) >= QUEUE_MAX:
-            self._tell(f"/{asked.command.name} was not done: {QUEUE_MAX} commands wait already")
-            return
-        self._asked.append(asked)
-        self._grew.set()
-
-    def _undo_waiting(self) -> None:
-        """What was asked for before a /pause must not undo it after it."""
-        undone = [each for each in self._asked if each.command.name in LOOSENING]
-        for each in undone:
-            self._asked.remove(each)
-            self._tell(f"/{each.command.name} was not done: /pause came after it")
+            for undone in self._worker.undo_loosening():
+                self._tell(f"/{undone.command.name} was not done: /pause came after it")
+        if not self._worker.put(asked):
+            self._tell(f"/{name} was not done: {QUEUE_MAX} commands wait already")
 
     def _refuse(self, caller: Caller, command: Command) -> None:
         """By the role. Told in the journal, but nobody fills it with what they were refused."""
@@ -218,101 +174,6 @@ class ChatBot:
             return
         self._refused.count(f"/{command.name} was refused: nobody in OPERATORS_FILE is linked to Telegram")
         self._answer(f"refused: /{command.name} needs a person with a telegram_id in OPERATORS_FILE")
-
-    # --- doing
-
-    async def run_worker(self) -> None:
-        """Until cancelled; one command after the other."""
-        while True:
-            while self._asked:
-                asked = self._asked.popleft()
-                self._answer(await self._do(asked))
-            self._grew = trio.Event()
-            await self._grew.wait()
-
-    async def _do(self, asked: Asked) -> str:
-        name = asked.command.name
-        act = self._acts().get(name)
-        if act is None:
-            return self._look(name)
-        noted = await self._note(asked.update_id)
-        self._say("INFO", "telegram", f"/{name} from Telegram", source=f"operator:{asked.caller.name}")
-        if not noted and name != "pause":
-            return f"/{name} was not done: the ledger does not answer, so that it might be done twice; /status"
-        try:
-            return await act(asked)
-        except LedgerError as error:
-            return self._not_durable(name, str(error))
-        except trio.TooSlowError:
-            return self._not_durable(name, "no answer in time")
-
-    async def _note(self, update_id: int) -> bool:
-        """Before it is done, so that no later life does it again."""
-        with trio.move_on_after(NOTE_S_MAX):
-            try:
-                await self._ledger.meta_put(OFFSET, str(update_id + 1))
-            except LedgerError:
-                return False
-            return True
-        return False
-
-    def _acts(self) -> Mapping[str, Callable[[Asked], Awaitable[str]]]:
-        return {
-            "pause": self._pause, "drain": self._drain, "resume": self._resume,
-            "approve": self._approve, "reject": self._reject,
-        }
-
-    def _look(self, name: str) -> str:
-        match name:
-            case "status":
-                return answers.say_status(self._desk)
-            case "positions":
-                return answers.say_positions(self._desk)
-            case "pnl":
-                return answers.say_pnl(self._desk)
-        return answers.HELP
-
-    async def _pause(self, asked: Asked) -> str:
-        """It is in force already: here it is made durable."""
-        outcome: ControlOutcome | None = None
-        problem = ""
-        try:
-            with trio.fail_after(APPLY_S_MAX):
-                outcome = await self._desk.apply_control(ControlPatch(mode=Mode.HOLD), asked.caller.name)
-        except (LedgerError, trio.TooSlowError) as error:
-            problem = str(error) or "no answer in time"
-        return answers.say_held(self._desk, outcome, problem)
-
-    async def _drain(self, asked: Asked) -> str:
-        return await self._change(asked, ControlPatch(mode=Mode.DRAIN))
-
-    async def _resume(self, asked: Asked) -> str:
-        safe_mode = False if self._desk.safe_mode() else None
-        return await self._change(asked, ControlPatch(mode=Mode.RUN, safe_mode=safe_mode))
-
-    async def _change(self, asked: Asked, patch: ControlPatch) -> str:
-        if not asked.caller.listed and self._needs_person(patch):
-            return "refused: under the Two-Man Rule only a person with a telegram_id in OPERATORS_FILE can propose that"
-        with trio.fail_after(APPLY_S_MAX + PREFLIGHT_S_MAX):
-            outcome = await self._desk.apply_control(patch, asked.caller.name)
-        return answers.say_changed(self._desk, asked.command.name, outcome)
-
-    async def _approve(self, asked: Asked) -> str:
-        id = asked.command.rest
-        if not id:
-            return "which one? /approve ID; /status shows what waits"
-        with trio.fail_after(DECIDE_S_MAX):
-            return answers.say_decided(self._desk, await self._desk.approve(id, asked.caller.name))
-
-    async def _reject(self, asked: Asked) -> str:
-        id, _, reason = asked.command.rest.partition(" ")
-        if not id:
-            return "which one? /reject ID [reason]; /status shows what waits"
-        with trio.fail_after(DECIDE_S_MAX):
-            return answers.say_decided(self._desk, await self._desk.reject(id, asked.caller.name, reason))
-
-    def _not_durable(self, name: str, why: str) -> str:
-        return f"/{name} could not be made durable ({why}); mode {self._desk.mode()}; /status shows what became of it"
 
     def _answer(self, text: str) -> None:
         self._put(Rank.ANSWER, text)

@@ -22,6 +22,7 @@
           ├─ head                                the journal's head into the log, hourly
           ├─ market                              a recording that is traded on ends: HOLD
           ├─ api                                 hypercorn; its death is an incident and a HOLD
+          ├─ telegram                            where there is a chat; its death is a WARN, never a HOLD
           └─ signals                             SIGTERM, SIGINT: HOLD, wind down, stop
 """
 
@@ -121,6 +122,10 @@ async def run_service(
         if serve_api is not None:  # first: an address that is taken ends the start before anything trades
             await root.start(_run_api, service, serve_api, api_stop)
         _start_tasks(root, service)
+        if service.chat is not None:
+            from propbot.messaging import run_telegram  # brings httpx along: an eighth of a second, for who wants it
+
+            root.start_soon(run_telegram, service, service.chat, name="telegram")
         if market_ended is not None:
             root.start_soon(_watch_market, service, market_ended)
         if with_signals:

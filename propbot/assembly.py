@@ -49,6 +49,7 @@ from propbot.status.day import TradingDay
 from propbot.status.disk import DiskSpace
 from propbot.status.incidents import Incidents
 from propbot.status.slo import Slo, Windows
+from propbot.telegram.health import Chat, ChatHealth
 from propbot.watching import join_guards
 
 
@@ -90,6 +91,8 @@ def assemble(
     _join_pipeline(service)
     _join_slo(service)
     join_guards(service)
+    if settings.telegram.on:
+        service.chat = Chat(ChatHealth(clock.mono_s()))
     service.people = settings.people()
     service.approvals = Approvals(
         ledger, service.people, service.bond, clock, seams.rng, seams.trace, service.journal.say

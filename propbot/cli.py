@@ -268,7 +268,7 @@ def _banner(settings: Settings, composed: Composed, service: Service, url: str) 
     off = [
         words for words, is_off in (
             ("authentication (no API_TOKEN; paper on loopback only)", settings.people().open_to_all),
-            ("Telegram", True),
+            ("Telegram", settings.telegram.bot_token is None),
         ) if is_off
     ]
     view = service.modes.view

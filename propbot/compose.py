@@ -161,7 +161,7 @@ def _seams(settings: Settings, clock: Clock, client_tls: ssl.SSLContext, trace: 
     return Seams(
         TcpNetwork(client_tls), clock, random.Random(random.SystemRandom().getrandbits(64)), open_thread_worker,
         open_sqlite, trace, CrashPoints(settings.house.crash_at),
-        open_websocket=WS_CLIENTS[settings.house.ws_client],
+        open_websocket=WS_CLIENTS[settings.house.ws_client], outside=TcpNetwork(ssl.create_default_context()),
     )
 
 

@@ -31,7 +31,13 @@ def report_parts(service: Service) -> None:
 
 
 def _report_telegram(service: Service) -> None:
-    service.board.put("telegram", "Telegram", CHANNELS, Health.OK, "off: this version has no Telegram bot yet")
+    chat, now_s = service.chat, service.seams.clock.mono_s()
+    if chat is None:
+        service.board.put("telegram", "Telegram", CHANNELS, Health.OK, "off: TELEGRAM_BOT_TOKEN is not set")
+        return
+    health, words = chat.health.judge(now_s)
+    metrics = chat.health.metrics(now_s, chat.outbox.waiting, chat.outbox.dropped)
+    service.board.put("telegram", "Telegram", CHANNELS, health, words, metrics)
 
 
 def _report_disk(service: Service) -> None:

@@ -88,6 +88,7 @@ from propbot.status.incidents import Incidents
 from propbot.status.series import Series, Tier
 from propbot.status.slo import Slo
 from propbot.status.views import PnlView, SpreadView
+from propbot.telegram.health import Chat
 
 GUARD_GROUP = "guards"
 SPREAD_TIERS = (Tier(1, 600), Tier(10, 1080), Tier(60, 1440))
@@ -111,6 +112,8 @@ class Seams:
     replace_file: ReplaceFile = replace_file
     open_websocket: OpenWebSocket = open_websocket
     free_bytes: FreeBytes = free_bytes
+    outside: Network | None = None
+    """Where what is no venue is reached, verified by the system's authorities; None: over `network`."""
 
 
 @frozen
@@ -219,6 +222,8 @@ class Service:
     """What the environment said at the start, and what operators have set; durable with the mode."""
     slo: Slo = field(init=False)
     disk: DiskSpace = field(init=False)
+    chat: Chat | None = field(default=None, init=False)
+    """The operators' chat; None where there is none."""
     api_url: str | None = field(default=None, init=False)
     """Where the API listens; None while it does not."""
     drain_asked: DrainAsked | None = field(default=None, init=False)

@@ -34,6 +34,7 @@ from propbot.settings_groups import (
     Risk,
     Settings,
     Start,
+    Telegram,
     Trading,
     accepted,
     known_names,
@@ -41,10 +42,13 @@ from propbot.settings_groups import (
 )
 from propbot.settings_values import RecordingMarket, parse_pair, variable_part
 
-__all__ = ["Api", "Guarding", "House", "Paper", "Risk", "Settings", "Start", "Trading", "load_settings"]
+__all__ = ["Api", "Guarding", "House", "Paper", "Risk", "Settings", "Start", "Telegram", "Trading", "load_settings"]
 
 G = TypeVar("G", bound=Group)
 
+OPTIONAL_NAMES = (
+    "PAPER_VENUES", "PROPBOT_CRASH_AT", "OPERATORS_FILE", "TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID", "TELEGRAM_API_BASE",
+)
 _FOREIGN_NAMES = frozenset({"PROPBOT_BASE_URL"})
 """Not ours to read: propbotctl's."""
 
@@ -77,6 +81,7 @@ def load_settings(environ: Mapping[str, str], env_file: Path | None) -> Settings
         maker_fee_bps_by_venue=_read_each(raw, "MAKER_FEE_BPS", _venue_of, Paper, problems),
     )
     api = _read(Api, raw, defaults, problems)
+    telegram = _read(Telegram, raw, defaults, problems)
     house = _read(House, raw, defaults, problems)
     problems += _metrics_problems(api)
     people, readable = _read_people(api, problems)
@@ -84,19 +89,21 @@ def load_settings(environ: Mapping[str, str], env_file: Path | None) -> Settings
         problems += _two_man_problems(people)
     if profile is Profile.PAPER:
         problems += _missing_files(paper, trading)
+    problems += _telegram_problems(raw)
     problems += _access_problems(profile, api, token_given="API_TOKEN" in raw or people.by_file)
     if house.crash_at is not None and profile is Profile.LIVE:
         problems.append(f"PROPBOT_CRASH_AT={house.crash_at}: accepted: never with PROFILE=live")
     if problems:
         raise SettingsError(problems, _warnings(environ, from_file))
-    warnings = _warnings(environ, from_file) + readable
+    warnings = _warnings(environ, from_file) + readable + _telegram_warnings(telegram, people)
     if profile is not Profile.PAPER and start.mode is not Mode.HOLD:
         warnings.append(f"MODE={start.mode.value} was ignored: {profile.value} always starts in HOLD")
         start = start.model_copy(update={"mode": Mode.HOLD})
     keys = {name: SecretStr(value) for name, value in raw.items() if name in KEY_NAMES}
     names = frozenset(name for name in given if name in known_names() or _is_variable(name))
     return Settings(
-        profile, start, trading, risk, guarding, paper, api, house, keys, names, tuple(warnings), people.listed
+        profile, start, trading, risk, guarding, paper, api, telegram, house, keys, names, tuple(warnings),
+        people.listed,
     )
 
 
@@ -128,7 +135,7 @@ def _read_profile(given: Mapping[str, str], problems: list[str]) -> Profile:
 
 def _unset(name: str, value: str) -> bool:
     """An empty optional setting is one that was not set (compose files pass such). An empty token is a mistake."""
-    return value == "" and (name in KEY_NAMES or name in ("PAPER_VENUES", "PROPBOT_CRASH_AT", "OPERATORS_FILE"))
+    return value == "" and (name in KEY_NAMES or name in OPTIONAL_NAMES)
 
 
 def _read(
@@ -245,6 +252,25 @@ def _two_man_problems(people: Operators) -> list[str]:
     return [
         f"TWO_MAN_RULE=true: needs two people who can approve, and {there}: accepted: false, or people with the roles "
         "approver or admin in OPERATORS_FILE"
+    ]
+
+
+def _telegram_problems(raw: Mapping[str, str]) -> list[str]:
+    """Both names, or neither."""
+    names = ("TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID")
+    missing = [name for name in names if name not in raw]
+    if len(missing) != 1:
+        return []
+    (other,) = [name for name in names if name in raw]
+    return [f"{missing[0]} is not set, but {other} is: accepted: both of them, or neither"]
+
+
+def _telegram_warnings(telegram: Telegram, people: Operators) -> list[str]:
+    if not telegram.on or not telegram.in_group or people.by_telegram_id:
+        return []
+    return [
+        f"TELEGRAM_CHAT_ID={telegram.chat_id} is a group, and nobody in OPERATORS_FILE has a telegram_id: its members "
+        "can look and /pause, and nothing else"
     ]
 
 

@@ -6,7 +6,6 @@ text, durations are seconds whatever the unit of the variable.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
@@ -22,7 +21,11 @@ from propbot.domain.money import parse_amount
 from propbot.settings_values import (
     MaintenanceWindow,
     PaperMarket,
+    is_loopback,
     known_crash_point,
+    no_zero,
+    parse_api_base,
+    parse_bot_token,
     parse_directory,
     parse_market,
     parse_pair,
@@ -178,10 +181,30 @@ class Api(Group):
 
     @property
     def on_loopback(self) -> bool:
-        try:
-            return self.host == "localhost" or ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return False
+        return is_loopback(self.host)
+
+
+class Telegram(Group):
+    """The operators' chat: commands come from it, and what happened is told there."""
+
+    bot_token: Annotated[SecretStr | None, BeforeValidator(parse_bot_token)] = _named(
+        "TELEGRAM_BOT_TOKEN", None, "the token that BotFather gave, such as 123456:ABC-DEF"
+    )
+    chat_id: Annotated[int | None, Field(ge=-(2**52), le=2**52), AfterValidator(no_zero)] = _named(
+        "TELEGRAM_CHAT_ID", None, "the number of a chat; that of a group is negative"
+    )
+    api_base: Annotated[str, BeforeValidator(parse_api_base)] = _named(
+        "TELEGRAM_API_BASE", "https://api.telegram.org", "an https address, or http on a loopback address"
+    )
+
+    @property
+    def on(self) -> bool:
+        return self.bot_token is not None and self.chat_id is not None
+
+    @property
+    def in_group(self) -> bool:
+        """More than one person may write there."""
+        return self.chat_id is not None and self.chat_id < 0
 
 
 class House(Group):
@@ -214,6 +237,7 @@ class Settings:
     guarding: Guarding
     paper: Paper
     api: Api
+    telegram: Telegram
     house: House
     keys: Mapping[str, SecretStr]
     """`<VENUE>_API_KEY[_TESTNET]` and its siblings, as given."""
@@ -239,14 +263,14 @@ class Settings:
         return Credentials(key.get_secret_value(), secret.get_secret_value())
 
 
-GROUPS: tuple[type[Group], ...] = (Start, Trading, Risk, Guarding, Paper, Api, House)
+GROUPS: tuple[type[Group], ...] = (Start, Trading, Risk, Guarding, Paper, Api, Telegram, House)
 KEY_NAMES = frozenset(
     f"{venue}_API_{part}{suffix}"
     for venue in KEY_VENUES
     for part in ("KEY", "SECRET", "PASSPHRASE")
     for suffix in ("", "_TESTNET")
 )
-SECRET_NAMES = KEY_NAMES | {"API_TOKEN", "METRICS_TOKEN"}
+SECRET_NAMES = KEY_NAMES | {"API_TOKEN", "METRICS_TOKEN", "TELEGRAM_BOT_TOKEN"}
 
 
 def known_names() -> frozenset[str]:

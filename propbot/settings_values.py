@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from attrs import field, frozen
 
@@ -105,6 +107,38 @@ def parse_directory(text: str) -> Path:
     if not text or "\0" in text:
         raise ValueError("no directory")
     return Path(text)
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def parse_bot_token(text: str) -> str:
+    """It stands in a path, so that nothing else may be in it."""
+    if not re.fullmatch(r"[A-Za-z0-9:_-]{3,200}", text):
+        raise ValueError("no token")
+    return text
+
+
+def no_zero(number: int | None) -> int | None:
+    if number == 0:
+        raise ValueError("no chat has the number 0")
+    return number
+
+
+def parse_api_base(text: str) -> str:
+    """Without a slash at its end; the token travels there, so that it has to be TLS wherever it leaves the machine."""
+    parts = urlsplit(text)
+    clear = parts.scheme == "http" and is_loopback(parts.hostname or "")
+    extra = parts.query or parts.fragment or parts.username or parts.password
+    if not parts.hostname or extra or not (parts.scheme == "https" or clear):
+        raise ValueError("neither https nor on loopback")
+    if not re.fullmatch(r"[\x21-\x7e]*", text):
+        raise ValueError("no address")
+    return text.rstrip("/")
 
 
 def parse_venues(text: str, known: Sequence[VenueId]) -> tuple[VenueId, ...]:

@@ -24,7 +24,10 @@ from attrs import define, field, frozen
 
 FILE_BYTES_MAX = 256 * 1024
 PEOPLE_MAX = 200
-RESERVED_NAMES = {"api": "the holder of API_TOKEN", "local": "whoever asks while no token is set"}
+RESERVED_NAMES = {
+    "api": "the holder of API_TOKEN", "local": "whoever asks while no token is set",
+    "telegram": "whoever writes in TELEGRAM_CHAT_ID while nobody is listed with a telegram_id",
+}
 _FIELDS = ("name", "role", "token_sha256", "telegram_id")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 _DIGEST = re.compile(r"[0-9a-fA-F]{64}")
@@ -107,6 +110,11 @@ class Operators:
 
     def by_telegram(self, telegram_id: int) -> Operator | None:
         return next((each for each in self.people if each.telegram_id == telegram_id), None)
+
+    @property
+    def by_telegram_id(self) -> bool:
+        """Whether anybody is linked to a Telegram user: then nobody else is let in there."""
+        return any(each.telegram_id is not None for each in self.people)
 
     @property
     def approvers(self) -> tuple[str, ...]:
@@ -200,7 +208,8 @@ def _is_telegram_id(given: Any) -> bool:
 _CHECKS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "name": (
         _is_name,
-        "1 to 32 letters, digits, _, . or -, the first a letter or digit; not api (who holds API_TOKEN) or local",
+        "1 to 32 letters, digits, _, . or -, the first a letter or digit; not api (who holds API_TOKEN), local or "
+        "telegram",
     ),
     "role": (lambda given: isinstance(given, str) and given in set(Role), ", ".join(Role)),
     "token_sha256": (_is_digest, "64 hex digits: printf %s \"$TOKEN\" | sha256sum"),

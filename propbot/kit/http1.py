@@ -44,7 +44,8 @@ def _why(error: BaseException) -> str:
 class HttpClient:
     """One base URL's connections, up to `connections_max`, each opened when it is needed and then kept."""
 
-    def __init__(self, network: Network, address: Address, connections_max: int) -> None:
+    def __init__(self, network: Network, address: Address, connections_max: int, secret_path: str = "") -> None:
+        self._secret_path = secret_path
         self._network = network
         self._address = address
         self._slots = trio.Semaphore(connections_max)
@@ -152,9 +153,9 @@ class HttpClient:
 
     def _encode(self, call: HttpCall) -> bytes:
         """The request as bytes. ValueError for what would not be one line: a bug, or an attempt to smuggle."""
-        if not call.method.isalpha() or not _TARGET.fullmatch(call.target):
+        if not call.method.isalpha() or not _TARGET.fullmatch(self._secret_path + call.target):
             raise ValueError(f"not a request line: {call.method!r} with a target of {len(call.target)} characters")
-        head = f"{call.method} {call.target}{self._common}"
+        head = f"{call.method} {self._secret_path}{call.target}{self._common}"
         for name, value in call.headers:
             if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
                 raise ValueError(f"not a header: {name!r}")
@@ -172,14 +173,17 @@ class HttpClient:
         return skeleton
 
     def _what(self, call: HttpCall) -> str:
-        """Without the query: it carries signatures."""
+        """Without the query, which carries signatures, and without the secret path."""
         return f"{call.method} {self._address.authority}{call.target.partition('?')[0]}"
 
 
 @asynccontextmanager
-async def open_http_client(network: Network, base_url: str, *, connections_max: int = 4) -> AsyncIterator[HttpClient]:
-    """A client for one scheme, host and port. Opens nothing by itself; at the end its connections are closed."""
-    client = HttpClient(network, parse_address(base_url), connections_max)
+async def open_http_client(
+    network: Network, base_url: str, *, connections_max: int = 4, secret_path: str = ""
+) -> AsyncIterator[HttpClient]:
+    """A client for one scheme, host and port. Opens nothing by itself; at the end its connections are closed.
+    `secret_path` stands before each request's target on the wire, and is named in no error."""
+    client = HttpClient(network, parse_address(base_url), connections_max, secret_path)
     try:
         yield client
     finally:

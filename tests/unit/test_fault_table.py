@@ -11,8 +11,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TABLE = (ROOT / "docs" / "faults.md").read_text()
-SECTIONS = {"Market data, order entry": range(1, 31), "Private stream, account": range(31, 66)}
-"""Section of the page → its rows of the catalogue: what concerns venues, network, clock, process and disk."""
+SECTIONS = {
+    "Market data, order entry": range(1, 31), "Private stream, account": range(31, 66), "Telegram": range(69, 74),
+}
+"""Section of the page → its rows of the catalogue: what concerns venues, network, clock, process, disk and chat."""
 _LINE = re.compile(r"^\| (\d+) \| (.+) \| (.+) \| (.+) \|$", re.MULTILINE)
 _TEST = re.compile(r"`(tests/[\w/]+\.py)::(\w+)`")
 

@@ -369,3 +369,45 @@ def test_a_scrapers_token_that_is_short_unusable_or_the_operators_is_refused(tok
     assert "METRICS_TOKEN" in str(refused.value)
     assert "ttt" not in str(refused.value)
     assert "mmm" not in str(refused.value)
+
+
+CHAT = {"TELEGRAM_BOT_TOKEN": "123456:ABC-DEF_1", "TELEGRAM_CHAT_ID": "4711"}
+
+
+def test_telegram_is_off_by_default_and_needs_token_and_chat() -> None:
+    assert not load_settings({}, None).telegram.on
+    empty = load_settings({"TELEGRAM_BOT_TOKEN": "", "TELEGRAM_CHAT_ID": "", "TELEGRAM_API_BASE": ""}, None)
+    assert (empty.telegram.on, empty.warnings) == (False, ()), "compose files pass such"
+    settings = load_settings({**CHAT, "TELEGRAM_API_BASE": "http://127.0.0.1:8081/"}, None)
+    assert (settings.telegram.on, settings.telegram.chat_id, settings.telegram.in_group) == (True, 4711, False)
+    assert settings.telegram.api_base == "http://127.0.0.1:8081"
+    assert "ABC" not in repr(settings)
+    for name, other in (tuple(CHAT), tuple(CHAT)[::-1]):
+        problem = f"{other} is not set, but {name} is: accepted: both of them, or neither"
+        assert problems_of({name: CHAT[name]}) == (problem,)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("TELEGRAM_BOT_TOKEN", "123/../456"), ("TELEGRAM_BOT_TOKEN", "12 34"), ("TELEGRAM_CHAT_ID", "0"),
+        ("TELEGRAM_CHAT_ID", "@ops"), ("TELEGRAM_CHAT_ID", "1.5"), ("TELEGRAM_API_BASE", "http://api.telegram.org"),
+        ("TELEGRAM_API_BASE", "https://user:pw@example.org"), ("TELEGRAM_API_BASE", "ftp://127.0.0.1"),
+        ("TELEGRAM_API_BASE", "https://"),
+    ],
+)
+def test_a_bad_telegram_setting_is_named_and_a_token_is_not_shown(name: str, value: str) -> None:
+    (problem,) = problems_of({**CHAT, name: value})
+    shown = "(not shown)" if name == "TELEGRAM_BOT_TOKEN" else value
+    assert problem.startswith(f"{name}={shown}: accepted: "), problem
+
+
+def test_a_group_in_which_nobody_is_listed_is_a_warning(tmp_path: Path) -> None:
+    group = {**CHAT, "TELEGRAM_CHAT_ID": "-1001"}
+    (warning,) = load_settings(group, None).warnings
+    assert "can look and /pause, and nothing else" in warning
+    path = tmp_path / "operators.json"
+    path.touch(mode=0o600)
+    digest = hashlib.sha256(b"x").hexdigest()
+    path.write_text(json.dumps([{"name": "ann", "role": "operator", "token_sha256": digest, "telegram_id": 7}]))
+    assert load_settings({**group, "OPERATORS_FILE": str(path)}, None).warnings == ()

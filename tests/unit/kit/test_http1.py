@@ -490,3 +490,21 @@ async def test_a_certificate_of_a_stranger_means_not_sent(tls: tuple[Venue, TcpN
         with pytest.raises(NotSent, match="certificate"):
             await client.request(ORDER, timeout_s=5)
     assert venue.requests == []
+
+
+async def test_a_secret_path_is_on_the_wire_and_in_no_error(venue: Venue, nursery: trio.Nursery) -> None:
+    async with open_http_client(venue.network, URL, secret_path="/bot1:secret") as client:
+        await client.request(HttpCall("GET", "/getMe"), timeout_s=1)
+        assert venue.requests[0].startswith(b"GET /bot1:secret/getMe HTTP/1.1\r\n")
+        venue.reply = b"nonsense\r\n\r\n"
+        errors: list[Exception] = []
+        for call in (HttpCall("GET", "/getMe"), HttpCall("GET", "/getMe")):
+            try:
+                await client.request(call, timeout_s=1)
+            except (NotSent, AnswerLost) as error:
+                errors.append(error)
+            venue.network.refuse.add(("venue", 80))
+        with pytest.raises(ValueError, match="not a request line") as bad:
+            await client.request(HttpCall("GET", "/a b"), timeout_s=1)
+        assert [type(each) for each in errors] == [AnswerLost, NotSent]
+        assert "secret" not in "".join(map(str, [*errors, bad.value]))

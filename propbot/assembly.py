@@ -76,7 +76,8 @@ def assemble(
         for venue, each in config.venues.items()
     }
     service = Service(
-        config, seams, ledger, gateways, Board(clock), Incidents(clock, seams.trace), Journal(), modes, market,
+        config, seams, ledger, gateways, Board(clock), Incidents(clock, seams.trace),
+        Journal(seams.redactor.clean), modes, market,
         instruments, fees, {}, {}, {},
         MovingBasis(settings.trading.basis_halflife_s, settings.trading.basis_warmup_s),
         Blotter(accounts, clock, seams.trace), {venue: VenueLink() for venue in config.venues}, base, quote,

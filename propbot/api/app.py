@@ -16,6 +16,7 @@ from propbot.api.incidents import incident_routes
 from propbot.api.lists import list_routes
 from propbot.api.looks import look_routes
 from propbot.api.replies import install_error_replies
+from propbot.api.secrets import ADMIN_ENDPOINTS, secret_routes
 from propbot.status.desk import Desk
 
 BODY_BYTES_MAX = 8 * 1024
@@ -30,11 +31,12 @@ def make_api(desk: Desk, *, auth: Auth) -> QuartTrio:
     app.url_map.merge_slashes = False  # //api is a 404 in our form, no redirect in HTML to wherever Host says
     install_error_replies(app)
     install_auth(
-        app, auth, open_endpoints={"looks.healthz", *OPEN_ENDPOINTS}, needs=APPROVER_ENDPOINTS,
+        app, auth, open_endpoints={"looks.healthz", *OPEN_ENDPOINTS}, needs={**APPROVER_ENDPOINTS, **ADMIN_ENDPOINTS},
         on_refused=desk.note_refused,
     )
     for make in (
         look_routes, list_routes, audit_routes, control_routes, incident_routes, approval_routes, baseline_routes,
+        secret_routes,
     ):
         app.register_blueprint(make(desk))
     install_docs(app, desk.version, with_token=not auth.off)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from decimal import Decimal
 
 import httpx
@@ -22,6 +22,7 @@ from propbot.domain.lots import FillRow, Lot, LotState, OrderRow
 from propbot.domain.mode import CancelResult, Cause, HoldRecord, Mode, Profile
 from propbot.domain.orders import Balance, Fill, OrderRequest, OrderState, Purpose, Side
 from propbot.domain.status import Health, Incident
+from propbot.secrets.keyring import SecretRow
 from propbot.status.board import Board
 from propbot.status.desk import (
     ApprovalOutcome,
@@ -32,6 +33,8 @@ from propbot.status.desk import (
     Decided,
     Done,
     EventQuery,
+    SecretsOutcome,
+    SecretsStored,
 )
 from propbot.status.incidents import Incidents
 from propbot.status.slo import SloReading, SloState
@@ -138,6 +141,8 @@ class FakeDesk:
     approval_outcome: ApprovalOutcome | None = None
     notional: Decimal = Decimal(1000)
     latencies_ms: list[float] = field(factory=list)
+    secret_rows: Sequence[SecretRow] = ()
+    secrets_outcome: SecretsOutcome | None = None
     journal: JournalCheck = field(factory=lambda: JournalCheck(True, 17, "ab" * 32, None, ""))
 
     def now_ns(self) -> int:
@@ -261,6 +266,17 @@ class FakeDesk:
         self.exempt = winddown_exempt
         self.heard.append("hold")
         return before
+
+    def secrets(self) -> Sequence[SecretRow]:
+        return self.secret_rows
+
+    def clean(self, text: str) -> str:
+        return text
+
+    async def store_secrets(self, values: Mapping[str, str], operator: str) -> SecretsOutcome:
+        self.heard.append(f"secrets by {operator}: {', '.join(values)}")
+        await trio.lowlevel.checkpoint()
+        return self.secrets_outcome or SecretsStored(tuple(values), dict.fromkeys(values, True))
 
     async def accept_baseline(self, venue: VenueId, asset: str, reason: str, operator: str) -> BaselineOutcome:
         self.heard.append(f"baseline by {operator}: {venue} {asset} {reason}")

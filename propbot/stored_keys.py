@@ -1,0 +1,48 @@
+"""From settings, what embedded venues gave, and what operators have stored to the keys that sign: stored ones win.
+
+Read before anything lives, also by `propbot check`; changed while it lives by `control.rotation`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from propbot.domain.instruments import Credentials, VenueId
+from propbot.domain.mode import Profile
+from propbot.secrets.keyring import Given, Keyring, Source
+from propbot.secrets.master_key import find_master_key
+from propbot.secrets.names import pair_names
+from propbot.secrets.vault import Vault
+from propbot.settings import Settings
+
+NO_KEY = Credentials("", "")
+"""What a venue refuses: for a start whose stored keys can't be read, so that it is a HOLD that says so, and no crash
+loop."""
+
+
+def load_vault(settings: Settings) -> Vault:
+    sealing = settings.sealing
+    text = None if sealing.key is None else sealing.key.get_secret_value()
+    return Vault.load(settings.house.data_dir, find_master_key(text, sealing.key_file, sealing.paper_key_file))
+
+
+def make_keyring(
+    settings: Settings, vault: Vault, made: Mapping[VenueId, Credentials] = MappingProxyType({})
+) -> Keyring:
+    """`made`: what embedded venues gave us. Those serve no key of the environment, which paper ignores."""
+    paper = settings.profile is Profile.PAPER
+    given = {
+        name: Given(Source.ENVIRONMENT, value.get_secret_value()) for name, value in settings.keys.items()
+        if not (paper and name.endswith("_TESTNET"))
+    }
+    for venue, pair in made.items():
+        key, secret = pair_names(venue, settings.profile)
+        given[key], given[secret] = Given(Source.VENUE, pair.api_key), Given(Source.VENUE, pair.api_secret)
+    return Keyring(vault, given)
+
+
+def all_secrets(settings: Settings, keyring: Keyring) -> list[str]:
+    """Every secret that this process was given, for the redactor."""
+    given = (settings.api.token, settings.sealing.key, *settings.keys.values())
+    return [*keyring.values(), *(each.get_secret_value() for each in given if each is not None)]

@@ -87,6 +87,7 @@ def assemble(
     service.disk = DiskSpace(config.data_dir, seams.free_bytes, clock, seams.open_worker)
     for gateway in gateways.values():
         gateway.on_unreadable = service.on_unreadable
+        gateway.clean = seams.redactor.clean
     _join_execution(service)
     _join_pipeline(service)
     _join_slo(service)

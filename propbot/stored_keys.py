@@ -42,7 +42,12 @@ def make_keyring(
     return Keyring(vault, given)
 
 
-def all_secrets(settings: Settings, keyring: Keyring) -> list[str]:
-    """Every secret that this process was given, for the redactor."""
+def given_secrets(settings: Settings) -> list[str]:
+    """Every secret of the environment, for the redactor."""
     given = (settings.api.token, settings.sealing.key, *settings.keys.values())
-    return [*keyring.values(), *(each.get_secret_value() for each in given if each is not None)]
+    return [each.get_secret_value() for each in given if each is not None]
+
+
+def all_secrets(settings: Settings, keyring: Keyring) -> list[str]:
+    """Those that were stored, or made for us, too."""
+    return [*keyring.values(), *given_secrets(settings)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import trio
 from quart import Response, g
+from quart.wrappers.response import DataBody
 from quart_trio import QuartTrio
 
 from propbot.api.approvals import APPROVER_ENDPOINTS, approval_routes
@@ -41,6 +42,7 @@ def make_api(desk: Desk, *, auth: Auth) -> QuartTrio:
         app.register_blueprint(make(desk))
     install_docs(app, desk.version, with_token=not auth.off)
     app.after_request(_harden)
+    _redact(app, desk)
     _measure(app, desk)
     return app
 
@@ -58,6 +60,21 @@ def _measure(app: QuartTrio, desk: Desk) -> None:
 
     app.before_request_funcs.setdefault(None, []).insert(0, begin)  # before the one that asks for the token
     app.after_request(end)
+
+
+def _redact(app: QuartTrio, desk: Desk) -> None:
+    """The last look at an answer: whatever brought a secret into it, it does not leave. Streams are not read here; what
+    they say comes from the journal, which has none."""
+
+    async def redact(response: Response) -> Response:
+        if response.mimetype == "application/json" and isinstance(response.response, DataBody):
+            text = await response.get_data(as_text=True)
+            cleaned = desk.clean(text)
+            if cleaned is not text:
+                response.set_data(cleaned)
+        return response
+
+    app.after_request(redact)
 
 
 async def _harden(response: Response) -> Response:

@@ -33,10 +33,10 @@ from propbot.domain.market import DepthSnapshot, TopOfBook
 from propbot.kit.clock import OffsetClock, VirtualClock
 from propbot.kit.disk import open_sqlite
 from propbot.kit.net import MemoryNetwork
-from propbot.kit.redact import Redactor
 from propbot.kit.threads import open_inline_worker
 from propbot.kit.trace import MemoryTrace, Trace
 from propbot.kit.ws_clients import WS_CLIENTS
+from propbot.secrets.keyring import Keyring
 from propbot.service import Seams, Service, ServiceConfig
 from propbot.settings import Settings, load_settings
 from propbot.simulate.mortal import (
@@ -110,7 +110,7 @@ class World:
     """Runs before each SQL statement of the bot's ledger; raises to make it fail."""
     state_fault: Callable[[], None] = field(default=lambda: None)
     """Runs before the state file is written; raises OSError to make it fail."""
-    redactor: Redactor = field(factory=Redactor)
+    keyring: Keyring | None = None
     """Of this life."""
     crash_points: MortalCrashPoints | None = None
     """Of this life: may be armed while it lives."""
@@ -133,9 +133,8 @@ class World:
             open_inline_worker, self._open_sqlite, trace, self.crash_points,
             replace_file_of(self.life, lambda: self.state_fault()), WS_CLIENTS[self.settings.house.ws_client],
         )
-        keyring = paper_keyring(self.settings, load_vault(self.settings), self.access)
-        self.redactor = seams.redactor
-        self.redactor.register(*all_secrets(self.settings, keyring))
+        self.keyring = keyring = paper_keyring(self.settings, load_vault(self.settings), self.access)
+        seams.redactor.register(*all_secrets(self.settings, keyring))
         configs = paper_configs(self.settings, self.access, keyring)
         config = ServiceConfig(self.settings, configs, self.tmp_path / "bot", keyring)
         self.bot = await self.nursery.start(partial(self._live, config, seams))

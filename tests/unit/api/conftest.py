@@ -22,6 +22,7 @@ from propbot.domain.lots import FillRow, Lot, LotState, OrderRow
 from propbot.domain.mode import CancelResult, Cause, HoldRecord, Mode, Profile
 from propbot.domain.orders import Balance, Fill, OrderRequest, OrderState, Purpose, Side
 from propbot.domain.status import Health, Incident
+from propbot.kit.redact import Redactor
 from propbot.secrets.keyring import SecretRow
 from propbot.status.board import Board
 from propbot.status.desk import (
@@ -141,6 +142,7 @@ class FakeDesk:
     approval_outcome: ApprovalOutcome | None = None
     notional: Decimal = Decimal(1000)
     latencies_ms: list[float] = field(factory=list)
+    redactor: Redactor = field(factory=Redactor)
     secret_rows: Sequence[SecretRow] = ()
     secrets_outcome: SecretsOutcome | None = None
     journal: JournalCheck = field(factory=lambda: JournalCheck(True, 17, "ab" * 32, None, ""))
@@ -271,7 +273,7 @@ class FakeDesk:
         return self.secret_rows
 
     def clean(self, text: str) -> str:
-        return text
+        return self.redactor.clean(text)
 
     async def store_secrets(self, values: Mapping[str, str], operator: str) -> SecretsOutcome:
         self.heard.append(f"secrets by {operator}: {', '.join(values)}")

@@ -7,6 +7,8 @@ import json
 import pytest
 
 from propbot.api import models
+from propbot.domain.status import Health
+from propbot.kit.redact import REDACTED
 from propbot.secrets.keyring import SecretRow, Source
 from propbot.status.desk import Conflict, SecretsStored, Unusable
 from tests.unit.api.conftest import NOW_NS
@@ -90,3 +92,13 @@ async def test_a_refused_check_names_the_field_and_a_missing_key_is_a_conflict(c
     answer = await client.post(SECRET, json={KEY: CANARY})
     assert answer.status_code == 409
     assert "no key to seal" in answer.json()["error"]["message"]
+
+
+async def test_a_secret_leaves_in_no_answer_whatever_brought_it_there(client, desk):
+    desk.board.put("recon", "Reconciliation", "guards", Health.WARN, f"the venue said {CANARY}")
+    desk.redactor.register(CANARY)
+    answer = await client.get("/api/ui/status/components")
+    assert answer.status_code == 200
+    assert CANARY not in answer.text
+    assert f"the venue said {REDACTED}" in answer.text
+    assert int(answer.headers["Content-Length"]) == len(answer.content)

@@ -13,6 +13,7 @@
           ├─ watchdog, loop_lag                  who watches the guards; how late the loop is, and who watches that
           ├─ reconciler, resolver                ledger ⇄ venue; the one outcome of UNKNOWN orders
           ├─ bookkeeper, fill_search             what is known becomes durable
+          ├─ order_log                           the life of each order, line by line, in the log
           ├─ journal, incidents                  so does what happened, and what went wrong
           ├─ trading                             while armed: the execution scope, the spread loop
           ├─ winddown, drain                     after a HOLD: hedges and cancels, bounded; DRAIN's deadline
@@ -242,6 +243,7 @@ def _start_tasks(root: trio.Nursery, service: Service) -> None:
         "resolver": service.resolver.run,
         "bookkeeper": service.bookkeeper.run,
         "fill_search": service.bookkeeper.run_fill_search,
+        "order_log": service.blotter.log.run,
         "journal": partial(service.journal.run, service.ledger),
         "incidents": partial(service.incidents.run, service.ledger),
         "trading": partial(service.modes.switch.run_while_armed, partial(_run_trading, service)),

@@ -123,9 +123,8 @@ def _join_execution(service: Service) -> None:
         venue: PositionAccount(venue, account.symbol, account.kind, account.base, account.quote)
         for venue, account in service.blotter.accounts.items()
     }
-    service.simulator = SimulatedExecutor(
-        service.ledger, Blotter(accounts, seams.clock, mark_simulated(seams.trace)), service.market, seams.clock
-    )
+    dry = Blotter(accounts, seams.clock, mark_simulated(seams.trace), log=service.blotter.log.of_simulated())
+    service.simulator = SimulatedExecutor(service.ledger, dry, service.market, seams.clock)
     service.reconciler = Reconciler(
         service.blotter, service.ledger, service.gateways, service.instruments, service.baselines,
         service.first_trade_ids, lambda: service.bookkeeper.idle, seams.clock, seams.trace,

@@ -1,7 +1,7 @@
 """The nursery tree: every task that lives, and what outlives what. Nesting is shutdown order.
 
     run_service
-    └─ ledger, state worker, gateways            (async with: they outlive everything below)
+    └─ ledger, state, secrets, gateways          (async with: they outlive everything below)
        └─ root nursery
           ├─ feed:<venue>, private:<venue>       restarted with jittered back-off
           ├─ gateway:<venue>                     keeps the order connection warm, measures the venue's clock
@@ -13,6 +13,7 @@
           ├─ watchdog, loop_lag                  who watches the guards; how late the loop is, and who watches that
           ├─ reconciler, resolver                ledger ⇄ venue; the one outcome of UNKNOWN orders
           ├─ bookkeeper, fill_search             what is known becomes durable
+          ├─ order_log                           the life of each order, line by line, in the log
           ├─ journal, incidents                  so does what happened, and what went wrong
           ├─ trading                             while armed: the execution scope, the spread loop
           ├─ winddown, drain                     after a HOLD: hedges and cancels, bounded; DRAIN's deadline
@@ -62,6 +63,7 @@ from propbot.ledger.store import open_ledger
 from propbot.listing import run_listing
 from propbot.reporting import report_parts
 from propbot.sampling import note_series
+from propbot.secrets.vault import VaultKeeper
 from propbot.service import Seams, Service, ServiceConfig
 from propbot.spread.funding import FundingDue
 from propbot.status.incidents import KEPT_MAX
@@ -73,6 +75,7 @@ LEDGER_PATIENCE_S = 0.5
 STATE_GENERATION = "state_generation"
 """What the ledger remembers of the state file, so that an older copy of it is known for one."""
 HEAD_TOLD_EVERY_S = 3600.0
+KEYS_OF_THE_ENVIRONMENT = "no stored key is in force, those of the environment are: check and resume, or restart"
 GOES_ON = frozenset({"state"})
 """Engine tasks that are begun again after their failure was told."""
 GOES_ON_AFTER_S = 0.05
@@ -153,6 +156,7 @@ async def _open_service(config: ServiceConfig, seams: Seams) -> AsyncIterator[Se
                 wall_ns=seams.clock.wall_ns,
             )
         )
+        vault_worker = await stack.enter_async_context(seams.open_worker("secrets", run_each))
         gateways: dict[VenueId, VenueGateway] = {}
         for venue, each in config.venues.items():
             gateways[venue] = await stack.enter_async_context(
@@ -170,6 +174,9 @@ async def _open_service(config: ServiceConfig, seams: Seams) -> AsyncIterator[Se
         chosen = choose_parameters(settings, None if stored is None else stored.parameters)
         config = evolve(config, settings=apply_parameters(settings, chosen.parameters.patched))
         service = assemble(config, seams, ledger, gateways, start)
+        service.secrets = VaultKeeper(
+            config.keyring.vault, vault_worker, seams.crash, seams.replace_file, seams.clock
+        )
         join_preflight(service, await stack.enter_async_context(seams.open_worker("preflight", run_each)))
         seams.trace("start", mode=str(start.mode))
         seams.trace("mode", mode=str(start.mode), source="startup", reason="")
@@ -178,6 +185,8 @@ async def _open_service(config: ServiceConfig, seams: Seams) -> AsyncIterator[Se
         await _compare_state(service)
         if keeper.problem is not None:
             service.trip(keeper.problem, "guard:state")
+        if config.keyring.vault.problem is not None:
+            service.trip(f"{config.keyring.vault.problem}; {KEYS_OF_THE_ENVIRONMENT}", "guard:secrets")
         for line in remember_pauses(gateways, service.counters):  # before the first byte to any venue
             service.journal.say("WARN", "rate_limit", line)
         await service.approvals.take_up(str(service.modes.view.mode))
@@ -240,6 +249,7 @@ def _start_tasks(root: trio.Nursery, service: Service) -> None:
         "resolver": service.resolver.run,
         "bookkeeper": service.bookkeeper.run,
         "fill_search": service.bookkeeper.run_fill_search,
+        "order_log": service.blotter.log.run,
         "journal": partial(service.journal.run, service.ledger),
         "incidents": partial(service.incidents.run, service.ledger),
         "trading": partial(service.modes.switch.run_while_armed, partial(_run_trading, service)),
@@ -335,8 +345,8 @@ async def _run_feed(service: Service, venue: VenueId) -> None:
 async def _run_private(service: Service, venue: VenueId) -> None:
     each, gateway = service.config.venues[venue], service.gateways[venue]
     await service.links[venue].met_once.wait()  # what is signed needs the venue's clock
-    feed = PrivateFeed(
-        network=service.seams.network, endpoints=each.endpoints, dialect=each.dialect, ask=gateway.ask,
+    feed = service.private_feeds[venue] = PrivateFeed(
+        network=service.seams.network, endpoints=each.endpoints, dialect=gateway.dialect, ask=gateway.ask,
         ts_ms=gateway.ts_ms, clock=service.seams.clock, on_event=partial(service.on_private_event, venue),
         on_up=partial(service.on_private_up, venue), on_down=partial(service.on_private_down, venue),
         on_problem=partial(service.on_problem, venue), open_websocket=service.seams.open_websocket,

@@ -77,7 +77,8 @@ def assemble(
         for venue, each in config.venues.items()
     }
     service = Service(
-        config, seams, ledger, gateways, Board(clock), Incidents(clock, seams.trace), Journal(), modes, market,
+        config, seams, ledger, gateways, Board(clock), Incidents(clock, seams.trace),
+        Journal(seams.redactor.clean), modes, market,
         instruments, fees, {}, {}, {},
         MovingBasis(settings.trading.basis_halflife_s, settings.trading.basis_warmup_s),
         Blotter(accounts, clock, seams.trace), {venue: VenueLink() for venue in config.venues}, base, quote,
@@ -87,6 +88,7 @@ def assemble(
     service.disk = DiskSpace(config.data_dir, seams.free_bytes, clock, seams.open_worker)
     for gateway in gateways.values():
         gateway.on_unreadable = service.on_unreadable
+        gateway.clean = seams.redactor.clean
     _join_execution(service)
     _join_pipeline(service)
     _join_slo(service)
@@ -124,9 +126,8 @@ def _join_execution(service: Service) -> None:
         venue: PositionAccount(venue, account.symbol, account.kind, account.base, account.quote)
         for venue, account in service.blotter.accounts.items()
     }
-    service.simulator = SimulatedExecutor(
-        service.ledger, Blotter(accounts, seams.clock, mark_simulated(seams.trace)), service.market, seams.clock
-    )
+    dry = Blotter(accounts, seams.clock, mark_simulated(seams.trace), log=service.blotter.log.of_simulated())
+    service.simulator = SimulatedExecutor(service.ledger, dry, service.market, seams.clock)
     service.reconciler = Reconciler(
         service.blotter, service.ledger, service.gateways, service.instruments, service.baselines,
         service.first_trade_ids, lambda: service.bookkeeper.idle, seams.clock, seams.trace,

@@ -16,6 +16,7 @@ from propbot.control.preflight import PreflightRunner
 from propbot.domain.instruments import VenueId
 from propbot.execution.gateway import VenueGateway, open_gateway
 from propbot.kit.disk import check_directory
+from propbot.kit.redact import Redactor
 from propbot.kit.threads import run_each
 from propbot.settings import Settings
 
@@ -23,12 +24,12 @@ Say = Callable[[str], None]
 LookAtDisk = Callable[[], Awaitable[DiskSeen]]
 
 
-async def run_check(settings: Settings, say: Say) -> list[str]:
+async def run_check(settings: Settings, say: Say, redactor: Redactor | None = None) -> list[str]:
     """What is wrong, a line each; `say` hears what was measured. SettingsError for what composing already refuses."""
     problems = check_directory(settings.house.data_dir)
     if problems:
         return problems
-    async with compose(settings) as composed, AsyncExitStack() as stack:
+    async with compose(settings, redactor) as composed, AsyncExitStack() as stack:
         seams = composed.seams
         gateways = {
             venue: await stack.enter_async_context(

@@ -4,7 +4,6 @@ instance holds the data directory."""
 from __future__ import annotations
 
 import gc
-import logging
 import os
 import random
 import signal
@@ -12,11 +11,9 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import TextIO, cast
 
 import click
 import msgspec
-import structlog
 import trio
 
 from propbot import __version__
@@ -28,7 +25,9 @@ from propbot.domain.errors import DataDirectoryBusy, PropBotError, SettingsError
 from propbot.kit.crash import CRASH_POINTS
 from propbot.kit.disk import check_directory, hold_directory
 from propbot.kit.log_output import LogOutput
+from propbot.kit.redact import Redactor
 from propbot.kit.supervise import describe, leaves
+from propbot.logs import set_up_logging
 from propbot.replay.command import ReplayOptions, parse_markets, parse_settings, parse_speed, replay
 from propbot.replay.show import show_result, showing_progress
 from propbot.serve import ApiServer
@@ -36,6 +35,7 @@ from propbot.service import Service
 from propbot.settings import Settings, load_settings
 from propbot.settings_groups import TRADABLE_VENUES
 from propbot.settings_values import parse_market
+from propbot.stored_keys import given_secrets
 from propbot.venues_command import VenuesOptions, run_venues
 
 BAD_INPUT, BUSY = 1, 3
@@ -51,9 +51,10 @@ def main() -> None:
 def run() -> None:
     """Run the service until SIGTERM or Ctrl-C."""
     settings = _settings_or_exit()
-    _set_up_logging(settings.house.log_format, settings.house.log_level)
+    redactor = Redactor(given_secrets(settings))
+    set_up_logging(settings.house.log_format, settings.house.log_level, redactor)
     _exit_on(check_directory(settings.house.data_dir))
-    _run_or_exit(partial(_run_service, settings), settings.house.data_dir)
+    _run_or_exit(partial(_run_service, settings, redactor), settings.house.data_dir)
 
 
 @main.command()
@@ -68,7 +69,7 @@ def venues(
 ) -> None:
     """Run the embedded venues alone. Stdout holds one JSON line: where they listen, and the keys."""
     settings = _settings_or_exit()
-    _set_up_logging(settings.house.log_format, "WARNING")
+    set_up_logging(settings.house.log_format, "WARNING", Redactor(given_secrets(settings)))
     try:
         chosen = parse_market(market, TRADABLE_VENUES)
     except ValueError as error:
@@ -111,7 +112,7 @@ def replay_command(
         )
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    _set_up_logging("console", "CRITICAL")
+    set_up_logging("console", "CRITICAL", Redactor())
     for number in (signal.SIGTERM, signal.SIGHUP):  # like Ctrl-C: its folder is cleared away
         signal.signal(number, signal.default_int_handler)
     try:
@@ -152,7 +153,7 @@ def simulate_command(
         raise click.UsageError(str(error)) from None
     if not 0.005 <= hours <= 1000 or jobs < 1:
         raise click.UsageError("--hours lies between 0.005 and 1000, --jobs is 1 or more")
-    _set_up_logging("console", "CRITICAL")
+    set_up_logging("console", "CRITICAL", Redactor())
     try:
         known = {} if log is None else read_log(log, hours)
         found = [known[seed] for seed in chosen if seed in known]
@@ -177,10 +178,11 @@ def simulate_command(
 def check() -> None:
     """Check settings and venues without trading; every problem at once. Exit 0 or 1."""
     settings = _settings_or_exit()
-    _set_up_logging(settings.house.log_format, "ERROR")
+    redactor = Redactor(given_secrets(settings))
+    set_up_logging(settings.house.log_format, "ERROR", redactor)
 
     async def checked() -> None:
-        problems = await run_check(settings, click.echo)
+        problems = await run_check(settings, click.echo, redactor)
         if problems:
             raise SettingsError(problems)
 
@@ -251,8 +253,8 @@ def _problems_of(error: BaseException) -> list[str]:
     return [str(error) if isinstance(error, PropBotError) else describe(error)]
 
 
-async def _run_service(settings: Settings) -> None:
-    async with compose(settings) as composed:
+async def _run_service(settings: Settings, redactor: Redactor) -> None:
+    async with compose(settings, redactor) as composed:
         server = ApiServer(settings.api, partial(_started, settings, composed))
         await run_service(
             composed.config, composed.seams, serve_api=server, market_ended=composed.market_ended, with_signals=True
@@ -284,22 +286,3 @@ def _banner(settings: Settings, composed: Composed, service: Service, url: str) 
         "  stop      Ctrl-C or SIGTERM",
     )
     LogOutput(sys.stdout).write("\n".join(lines) + "\n")  # it trades by now: a full disk must not end it
-
-
-def _set_up_logging(log_format: str, level: str) -> None:
-    output = LogOutput(sys.stderr)
-    logging.basicConfig(level=logging.WARNING, stream=output, format="%(message)s")
-    renderer = (
-        structlog.processors.JSONRenderer() if log_format == "json"
-        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
-    )
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            renderer,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
-        logger_factory=structlog.PrintLoggerFactory(cast(TextIO, output)),
-        cache_logger_on_first_use=False,
-    )

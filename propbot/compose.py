@@ -26,9 +26,12 @@ from propbot.kit.clock import OffsetClock, SystemClock
 from propbot.kit.crash import CrashPoints
 from propbot.kit.disk import open_sqlite
 from propbot.kit.net import TcpNetwork
+from propbot.kit.redact import Redactor
 from propbot.kit.threads import open_thread_worker
-from propbot.kit.trace import Trace, no_trace
+from propbot.kit.trace import no_trace
 from propbot.kit.ws_clients import WS_CLIENTS
+from propbot.secrets.keyring import Keyring
+from propbot.secrets.vault import Vault
 from propbot.service import Seams, ServiceConfig, VenueConfig
 from propbot.settings import Settings
 from propbot.settings_groups import TRADABLE_VENUES
@@ -38,6 +41,7 @@ from propbot.simvenue.instruments import DEFAULT_FEES
 from propbot.simvenue.recording import open_recording
 from propbot.simvenue.records import MarketSource
 from propbot.simvenue.synthetic import SyntheticMarket
+from propbot.stored_keys import NO_KEY, all_secrets, load_vault, make_keyring
 from propbot.venues.endpoints import endpoints
 from propbot.venues.registry import make_dialect, rest_credential_names
 
@@ -66,23 +70,27 @@ def paper_fees(settings: Settings) -> dict[VenueId, Fees]:
 
 
 @asynccontextmanager
-async def compose(settings: Settings) -> AsyncIterator[Composed]:
+async def compose(settings: Settings, redactor: Redactor | None = None) -> AsyncIterator[Composed]:
     """Everything outside of the service; the embedded venues live until this closes, so that a wind-down can still
-    reach them. SettingsError for what only shows now."""
+    reach them. SettingsError for what only shows now. `redactor` is the log's, and hears of every secret."""
+    vault, redactor = load_vault(settings), redactor or Redactor()
     if settings.profile is not Profile.PAPER:
-        yield _real(settings)
+        yield _real(settings, vault, redactor)
     elif settings.paper.venues_file is not None:
-        yield _other_process(settings, settings.paper.venues_file)
+        yield _other_process(settings, settings.paper.venues_file, vault, redactor)
     else:
-        async with _embedded(settings) as composed:
+        async with _embedded(settings, vault, redactor) as composed:
             yield composed
 
 
-def _real(settings: Settings) -> Composed:
+def _real(settings: Settings, vault: Vault, redactor: Redactor) -> Composed:
     configs: dict[VenueId, VenueConfig] = {}
     missing: list[str] = []
+    keyring = make_keyring(settings, vault)
     for venue in settings.trading.venues:
-        credentials = settings.credentials(venue)
+        credentials = keyring.pair(venue, settings.profile)
+        if credentials is None and vault.problem is not None:
+            credentials = NO_KEY
         if credentials is None:
             names = " and ".join(rest_credential_names(venue, settings.profile))
             missing.append(f"{names}: both are needed for {venue} with PROFILE={settings.profile}")
@@ -90,26 +98,33 @@ def _real(settings: Settings) -> Composed:
         configs[venue] = VenueConfig(endpoints(venue, settings.profile), make_dialect(venue, credentials))
     if missing:
         raise SettingsError(missing)
-    seams = _seams(settings, SystemClock(), ssl.create_default_context())
-    return Composed(_service_config(settings, configs), seams, None, f"the venues' {settings.profile} servers")
+    seams = _seams(settings, SystemClock(), ssl.create_default_context(), redactor)
+    config = _service_config(settings, configs, keyring, redactor)
+    return Composed(config, seams, None, f"the venues' {settings.profile} servers")
 
 
-def _other_process(settings: Settings, path: Path) -> Composed:
+def _other_process(settings: Settings, path: Path, vault: Vault, redactor: Redactor) -> Composed:
     try:
         access = HostAccess.from_json(path.read_text())
     except (OSError, ValueError) as error:
         raise SettingsError([f"PAPER_VENUES={path}: {error}"]) from None
-    configs = paper_configs(settings, access)
-    seams = _seams(settings, SystemClock(), _trusting(access.ca_file))
-    return Composed(_service_config(settings, configs), seams, None, f"served by another process ({path})")
+    keyring = paper_keyring(settings, vault, access)
+    seams = _seams(settings, SystemClock(), _trusting(access.ca_file), redactor)
+    config = _service_config(settings, paper_configs(settings, access, keyring), keyring, redactor)
+    return Composed(config, seams, None, f"served by another process ({path})")
 
 
 @asynccontextmanager
-async def _embedded(settings: Settings) -> AsyncIterator[Composed]:
+async def _embedded(settings: Settings, vault: Vault, redactor: Redactor) -> AsyncIterator[Composed]:
     venues = settings.trading.venues
     source = make_source(settings.paper.market, venues, settings.paper.speed)
     data_dir = settings.house.data_dir
-    host_config = HostConfig(venues=venues, fees=paper_fees(settings), latency_s=settings.paper.latency_s)
+    stored = {venue: Keyring(vault).stored_pair(venue, settings.profile) for venue in venues}
+    host_config = HostConfig(
+        venues=venues, fees=paper_fees(settings), latency_s=settings.paper.latency_s,
+        # an account does not forget a key that it has once accepted, and only we have kept it
+        more_keys={venue: pair for venue, pair in stored.items() if pair is not None},
+    )
     plain = TcpNetwork(ssl.create_default_context())
     async with trio.open_nursery() as nursery:
         access: HostAccess = await nursery.start(
@@ -123,11 +138,12 @@ async def _embedded(settings: Settings) -> AsyncIterator[Composed]:
         clock: Clock = SystemClock()
         if isinstance(settings.paper.market, RecordingMarket):
             clock = OffsetClock(source.wall_ns)  # a recording has its own time, and so has who trades on it
-        seams = _seams(settings, clock, _trusting(access.ca_file))
+        seams = _seams(settings, clock, _trusting(access.ca_file), redactor)
+        keyring = paper_keyring(settings, vault, access)
         words = "synthetic" if not isinstance(settings.paper.market, RecordingMarket) else "recorded"
         yield Composed(
-            _service_config(settings, paper_configs(settings, access)), seams, access.ended,
-            f"embedded, {words} market",
+            _service_config(settings, paper_configs(settings, access, keyring), keyring, redactor), seams,
+            access.ended, f"embedded, {words} market",
         )
         nursery.cancel_scope.cancel()
 
@@ -139,16 +155,25 @@ def _leave_access(path: Path, access: HostAccess) -> None:
         file.write(access.to_json() + "\n")
 
 
-def paper_configs(settings: Settings, access: HostAccess) -> dict[VenueId, VenueConfig]:
-    """The loop venues as `access` reaches them. SettingsError for one that is not served there."""
+def paper_keyring(settings: Settings, vault: Vault, access: HostAccess) -> Keyring:
+    made = {venue: Credentials(each.api_key, each.api_secret) for venue, each in access.venues.items()}
+    return make_keyring(settings, vault, made)
+
+
+def paper_configs(
+    settings: Settings, access: HostAccess, keyring: Keyring | None = None
+) -> dict[VenueId, VenueConfig]:
+    """The loop venues as `access` reaches them, with the keys of `keyring`. SettingsError for one that is not served
+    there."""
     configs: dict[VenueId, VenueConfig] = {}
     for venue in settings.trading.venues:
         if venue not in access.venues:
             raise SettingsError([f"LOOP_VENUES names {venue}, which the embedded venues do not serve"])
         each = access.venues[venue]
-        credentials = Credentials(each.api_key, each.api_secret)
+        credentials = None if keyring is None else keyring.pair(venue, settings.profile)
         configs[venue] = VenueConfig(
-            Endpoints(each.rest, each.ws, each.ws_api), make_dialect(venue, credentials)
+            Endpoints(each.rest, each.ws, each.ws_api),
+            make_dialect(venue, credentials or Credentials(each.api_key, each.api_secret)),
         )
     return configs
 
@@ -157,13 +182,17 @@ def _trusting(ca_file: Path | None) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=None if ca_file is None else str(ca_file))
 
 
-def _seams(settings: Settings, clock: Clock, client_tls: ssl.SSLContext, trace: Trace = no_trace) -> Seams:
+def _seams(settings: Settings, clock: Clock, client_tls: ssl.SSLContext, redactor: Redactor) -> Seams:
     return Seams(
         TcpNetwork(client_tls), clock, random.Random(random.SystemRandom().getrandbits(64)), open_thread_worker,
-        open_sqlite, trace, CrashPoints(settings.house.crash_at),
+        open_sqlite, no_trace, CrashPoints(settings.house.crash_at),
         open_websocket=WS_CLIENTS[settings.house.ws_client], outside=TcpNetwork(ssl.create_default_context()),
+        redactor=redactor,
     )
 
 
-def _service_config(settings: Settings, configs: dict[VenueId, VenueConfig]) -> ServiceConfig:
-    return ServiceConfig(settings, configs, settings.house.data_dir)
+def _service_config(
+    settings: Settings, configs: dict[VenueId, VenueConfig], keyring: Keyring, redactor: Redactor
+) -> ServiceConfig:
+    redactor.register(*all_secrets(settings, keyring))
+    return ServiceConfig(settings, configs, settings.house.data_dir, keyring)

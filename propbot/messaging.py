@@ -12,6 +12,7 @@ import trio
 from propbot.control.desk import ServiceDesk
 from propbot.control.two_man import needs_second_person
 from propbot.kit.supervise import Backoff, describe, run_restarting
+from propbot.secrets.names import TELEGRAM_TOKEN
 from propbot.service import Service
 from propbot.status.desk import ControlPatch
 from propbot.telegram.access import Access
@@ -35,11 +36,13 @@ async def run_telegram(service: Service, chat: Chat) -> None:
 async def _run_parts(service: Service, chat: Chat) -> None:
     settings, seams = service.config.settings.telegram, service.seams
     assert settings.bot_token is not None
+    stored = service.config.keyring.value(TELEGRAM_TOKEN)  # it wins
+    token = settings.bot_token.get_secret_value() if stored is None else stored
     assert settings.chat_id is not None
     network = seams.network if seams.outside is None else seams.outside
     desk = ServiceDesk(service, service.keeper)
     async with (
-        open_bot_api(network, settings.api_base, settings.bot_token.get_secret_value()) as api,
+        open_bot_api(network, settings.api_base, token) as api,
         trio.open_nursery() as nursery,
     ):
         bot = ChatBot(

@@ -1,11 +1,12 @@
-"""What the status page says of the parts that are no guards: P1 (disk, config, API, Telegram) and P2 (P&L, exposure,
-strategy). Each value was measured lately, or is None.
+"""What the status page says of the parts that are no guards: P1 (disk, config, secrets, API, Telegram) and P2 (P&L,
+exposure, strategy). Each value was measured lately, or is None.
 
 Called by the status task once a second. Two-person approvals and operators report themselves.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from decimal import Decimal
 
 from propbot.domain.money import amount_text
@@ -24,6 +25,7 @@ def report_parts(service: Service) -> None:
     _report_telegram(service)
     _report_disk(service)
     _report_config(service)
+    _report_secrets(service)
     _report_api(service)
     _report_pnl(service)
     _report_exposure(service)
@@ -68,6 +70,22 @@ def _report_config(service: Service) -> None:
         said.append(f"set by operators, and stronger than the environment until it changes: {', '.join(patched)}")
     health = Health.WARN if settings.warnings else Health.OK
     service.board.put("config", "Settings", HOUSE, health, "; ".join(said) or "every name is known", metrics)
+
+
+def _report_secrets(service: Service) -> None:
+    """Where each key comes from, and how old it is: None where that is not known."""
+    vault, rows = service.config.keyring.vault, service.config.keyring.rows()
+    now_ns = service.seams.clock.wall_ns()
+    metrics: dict[str, Metric] = {"secrets": len(rows), "stored": len(vault.stored)}
+    for row in rows:
+        metrics |= {
+            f"{row.name}.source": str(row.source), f"{row.name}.version": row.version,
+            f"{row.name}.age_s": None if row.ts_ns is None else round((now_ns - row.ts_ns) / 1e9),
+        }
+    counts = Counter(str(row.source) for row in rows)
+    words = ", ".join(f"{count} {source}" for source, count in sorted(counts.items())) or "there are none"
+    health = Health.OK if vault.problem is None else Health.ERROR
+    service.board.put("secrets", "Secrets", HOUSE, health, vault.problem or words, metrics)
 
 
 def _report_api(service: Service) -> None:

@@ -11,7 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import trio
-from attrs import asdict, define, field, frozen
+from attrs import Factory, asdict, define, field, frozen
 
 from propbot.control.approvals import Approvals
 from propbot.control.checks import Preflight
@@ -52,6 +52,7 @@ from propbot.execution.reconcile import Reconciler, ReconResult, Verdict
 from propbot.execution.resolver import Resolver
 from propbot.execution.simulation import SimulatedExecutor
 from propbot.execution.winddown import WindDown
+from propbot.feeds.private import PrivateFeed
 from propbot.feeds.session import FeedHealth
 from propbot.guards.book_integrity import BookSeen
 from propbot.guards.hedge import HedgeGuard
@@ -70,6 +71,7 @@ from propbot.kit.ids import is_ours
 from propbot.kit.lag import LoopLag
 from propbot.kit.level import Level
 from propbot.kit.net import Network
+from propbot.kit.redact import Redactor
 from propbot.kit.threads import OpenWorker
 from propbot.kit.trace import Trace
 from propbot.kit.window import percentile
@@ -78,6 +80,8 @@ from propbot.kit.ws_sansio import open_websocket
 from propbot.ledger.store import Ledger
 from propbot.market import TradingMarket
 from propbot.pipeline import Pipeline
+from propbot.secrets.keyring import Keyring
+from propbot.secrets.vault import VaultKeeper
 from propbot.settings import Settings
 from propbot.spread.reference import MovingBasis
 from propbot.status.board import Board
@@ -114,6 +118,8 @@ class Seams:
     free_bytes: FreeBytes = free_bytes
     outside: Network | None = None
     """Where what is no venue is reached, verified by the system's authorities; None: over `network`."""
+    redactor: Redactor = field(factory=Redactor)
+    """What is registered here is in no log, no journal and no answer."""
 
 
 @frozen
@@ -129,6 +135,7 @@ class ServiceConfig:
     settings: Settings
     venues: Mapping[VenueId, VenueConfig]
     data_dir: Path
+    keyring: Keyring = field(default=Factory(lambda self: Keyring.empty(self.data_dir), takes_self=True))
 
 
 @define
@@ -212,6 +219,9 @@ class Service:
     breaker: RunawayBreaker = field(init=False)
     """The one guard that is also asked: before each order."""
     keeper: StateKeeper = field(init=False)
+    secrets: VaultKeeper = field(init=False)
+    private_feeds: dict[VenueId, PrivateFeed] = field(factory=dict, init=False)
+    """Of the venues that were met."""
     people: Operators = field(init=False)
     approvals: Approvals = field(init=False)
     cost_gaps: dict[VenueId, Decimal] = field(factory=dict, init=False)

@@ -21,8 +21,9 @@ from propbot.control.operators import BadOperators, Operator, Operators, open_to
 from propbot.domain.errors import SettingsError
 from propbot.domain.instruments import VenueId
 from propbot.domain.mode import Mode, Profile
+from propbot.secrets.master_key import PAPER_KEY_FILE, read_key_file
+from propbot.secrets.names import KEY_NAMES
 from propbot.settings_groups import (
-    KEY_NAMES,
     SECRET_NAMES,
     TRADABLE_VENUES,
     VARIABLE_NAMES,
@@ -32,6 +33,7 @@ from propbot.settings_groups import (
     House,
     Paper,
     Risk,
+    Sealing,
     Settings,
     Start,
     Telegram,
@@ -42,12 +44,15 @@ from propbot.settings_groups import (
 )
 from propbot.settings_values import RecordingMarket, parse_pair, variable_part
 
-__all__ = ["Api", "Guarding", "House", "Paper", "Risk", "Settings", "Start", "Telegram", "Trading", "load_settings"]
+__all__ = [
+    "Api", "Guarding", "House", "Paper", "Risk", "Sealing", "Settings", "Start", "Telegram", "Trading", "load_settings",
+]
 
 G = TypeVar("G", bound=Group)
 
 OPTIONAL_NAMES = (
     "PAPER_VENUES", "PROPBOT_CRASH_AT", "OPERATORS_FILE", "TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID", "TELEGRAM_API_BASE",
+    "SECRETS_KEY", "SECRETS_KEY_FILE",
 )
 _FOREIGN_NAMES = frozenset({"PROPBOT_BASE_URL"})
 """Not ours to read: propbotctl's."""
@@ -84,6 +89,9 @@ def load_settings(environ: Mapping[str, str], env_file: Path | None) -> Settings
     telegram = _read(Telegram, raw, defaults, problems)
     house = _read(House, raw, defaults, problems)
     problems += _metrics_problems(api)
+    paper_key_file = _paper_key_file(environ) if profile is Profile.PAPER else None
+    sealing = _read(Sealing, raw, defaults, problems, paper_key_file=paper_key_file)
+    problems += _sealing_problems(sealing, house)
     people, readable = _read_people(api, problems)
     if start.two_man_rule:
         problems += _two_man_problems(people)
@@ -96,13 +104,16 @@ def load_settings(environ: Mapping[str, str], env_file: Path | None) -> Settings
     if problems:
         raise SettingsError(problems, _warnings(environ, from_file))
     warnings = _warnings(environ, from_file) + readable + _telegram_warnings(telegram, people)
+    if sealing.key_file is not None and open_to_others(sealing.key_file):
+        path = sealing.key_file
+        warnings.append(f"SECRETS_KEY_FILE={path} is open to others than its owner: chmod 400 {path}")
     if profile is not Profile.PAPER and start.mode is not Mode.HOLD:
         warnings.append(f"MODE={start.mode.value} was ignored: {profile.value} always starts in HOLD")
         start = start.model_copy(update={"mode": Mode.HOLD})
     keys = {name: SecretStr(value) for name, value in raw.items() if name in KEY_NAMES}
     names = frozenset(name for name in given if name in known_names() or _is_variable(name))
     return Settings(
-        profile, start, trading, risk, guarding, paper, api, telegram, house, keys, names, tuple(warnings),
+        profile, start, trading, risk, guarding, paper, api, telegram, house, sealing, keys, names, tuple(warnings),
         people.listed,
     )
 
@@ -204,6 +215,31 @@ def _missing_files(paper: Paper, trading: Trading) -> list[str]:
             if venue not in paper.market.files:
                 problems.append(f"PAPER_MARKET: LOOP_VENUES names {venue}, which has no recording: add {venue}=FILE")
     return problems
+
+
+def _paper_key_file(environ: Mapping[str, str]) -> Path | None:
+    """In the user's configuration folder; None where there is no such user."""
+    folder, home = environ.get("XDG_CONFIG_HOME", ""), environ.get("HOME", "")
+    if os.path.isabs(folder):
+        return Path(folder) / PAPER_KEY_FILE
+    return Path(home) / ".config" / PAPER_KEY_FILE if os.path.isabs(home) else None
+
+
+def _sealing_problems(sealing: Sealing, house: House) -> list[str]:
+    path = sealing.key_file
+    if path is None:
+        return []
+    if sealing.key is not None:
+        return ["SECRETS_KEY and SECRETS_KEY_FILE are both set: accepted: one of them"]
+    if path.resolve().is_relative_to(house.data_dir.resolve()):
+        return [f"SECRETS_KEY_FILE={path}: lies in DATA_DIR, where a copy takes the secrets and their key: move it"]
+    try:
+        read_key_file(path)
+    except OSError as error:
+        return [f"SECRETS_KEY_FILE={path}: {error.strerror}"]
+    except ValueError:
+        return [_line("SECRETS_KEY_FILE", str(path), f"{accepted(Sealing, 'SECRETS_KEY_FILE')} (it holds no such key)")]
+    return []
 
 
 def _read_people(api: Api, problems: list[str]) -> tuple[Operators, list[str]]:

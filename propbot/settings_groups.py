@@ -18,6 +18,8 @@ from propbot.control.operators import Operator, Operators
 from propbot.domain.instruments import BINANCE_SPOT, BINANCE_UM, Credentials, Fees, VenueId
 from propbot.domain.mode import HoldExit, Mode, Profile
 from propbot.domain.money import parse_amount
+from propbot.secrets.names import KEY_NAMES, pair_names
+from propbot.secrets.sealing import parse_key
 from propbot.settings_values import (
     MaintenanceWindow,
     PaperMarket,
@@ -35,7 +37,6 @@ from propbot.settings_values import (
 
 TRADABLE_VENUES = (BINANCE_UM, BINANCE_SPOT)
 """The venues that this version has a dialect for."""
-KEY_VENUES = ("BINANCE_UM", "BINANCE_SPOT", "OKX_PERP", "BYBIT_LINEAR")
 VARIABLE_NAMES = ("MAX_POSITION_USDT", "TAKER_FEE_BPS", "MAKER_FEE_BPS")
 """These also exist with `__` and a pair or a venue behind, for that one alone."""
 TOKEN_CHARACTERS_MIN = 32
@@ -207,6 +208,24 @@ class Telegram(Group):
         return self.chat_id is not None and self.chat_id < 0
 
 
+def _sound_key(text: str) -> str:
+    parse_key(text)
+    return text
+
+
+class Sealing(Group):
+    """What seals the secrets that operators store. At most one of the two is given."""
+
+    key_file: Path | None = _named(
+        "SECRETS_KEY_FILE", None, "a file, outside of DATA_DIR, with 32 bytes in hex or base64"
+    )
+    key: Annotated[SecretStr | None, BeforeValidator(_sound_key)] = _named(
+        "SECRETS_KEY", None, "32 bytes as 64 hex digits or in base64"
+    )
+    paper_key_file: Path | None = None
+    """Where paper may make one, if neither is given."""
+
+
 class House(Group):
     """The process itself: where it keeps its data and how it speaks."""
 
@@ -239,6 +258,7 @@ class Settings:
     api: Api
     telegram: Telegram
     house: House
+    sealing: Sealing
     keys: Mapping[str, SecretStr]
     """`<VENUE>_API_KEY[_TESTNET]` and its siblings, as given."""
     given: frozenset[str]
@@ -254,29 +274,20 @@ class Settings:
 
     def credentials(self, venue: VenueId) -> Credentials | None:
         """The pair for this profile, when both halves were given."""
-        prefix = venue.replace("-", "_").upper()
-        suffix = "" if self.profile is Profile.LIVE else "_TESTNET"
-        key = self.keys.get(f"{prefix}_API_KEY{suffix}")
-        secret = self.keys.get(f"{prefix}_API_SECRET{suffix}")
+        key, secret = (self.keys.get(name) for name in pair_names(venue, self.profile))
         if key is None or secret is None:
             return None
         return Credentials(key.get_secret_value(), secret.get_secret_value())
 
 
-GROUPS: tuple[type[Group], ...] = (Start, Trading, Risk, Guarding, Paper, Api, Telegram, House)
-KEY_NAMES = frozenset(
-    f"{venue}_API_{part}{suffix}"
-    for venue in KEY_VENUES
-    for part in ("KEY", "SECRET", "PASSPHRASE")
-    for suffix in ("", "_TESTNET")
-)
-SECRET_NAMES = KEY_NAMES | {"API_TOKEN", "METRICS_TOKEN", "TELEGRAM_BOT_TOKEN"}
+GROUPS: tuple[type[Group], ...] = (Start, Trading, Risk, Guarding, Paper, Api, Telegram, House, Sealing)
+SECRET_NAMES = frozenset({*KEY_NAMES, "API_TOKEN", "METRICS_TOKEN", "TELEGRAM_BOT_TOKEN", "SECRETS_KEY"})
 
 
 def known_names() -> frozenset[str]:
     """Every fixed name; `TAKER_FEE_BPS__<VENUE>` and its like come on top."""
     named = {field.alias for group in GROUPS for field in group.model_fields.values() if field.alias}
-    return KEY_NAMES | named | {"PROFILE"}
+    return frozenset({*KEY_NAMES, *named, "PROFILE"})
 
 
 def profile_defaults(profile: Profile) -> dict[str, str]:

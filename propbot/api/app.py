@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import trio
 from quart import Response, g
+from quart.wrappers.response import DataBody
 from quart_trio import QuartTrio
 
 from propbot.api.approvals import APPROVER_ENDPOINTS, approval_routes
@@ -19,6 +20,7 @@ from propbot.api.long_answers import CuttableAnswer
 from propbot.api.looks import look_routes
 from propbot.api.metrics import METRICS_ENDPOINT, metrics_routes
 from propbot.api.replies import install_error_replies
+from propbot.api.secrets import ADMIN_ENDPOINTS, secret_routes
 from propbot.api.series import series_routes
 from propbot.api.stream import Slots, stream_routes
 from propbot.status.desk import Desk
@@ -40,12 +42,12 @@ def make_api(
     app.url_map.merge_slashes = False  # //api is a 404 in our form, no redirect in HTML to wherever Host says
     install_error_replies(app)
     install_auth(
-        app, auth, open_endpoints={"looks.healthz", METRICS_ENDPOINT, *OPEN_ENDPOINTS}, needs=APPROVER_ENDPOINTS,
-        on_refused=desk.note_refused,
+        app, auth, open_endpoints={"looks.healthz", METRICS_ENDPOINT, *OPEN_ENDPOINTS},
+        needs={**APPROVER_ENDPOINTS, **ADMIN_ENDPOINTS}, on_refused=desk.note_refused,
     )
     for make in (
         look_routes, list_routes, series_routes, audit_routes, control_routes, incident_routes, approval_routes,
-        baseline_routes,
+        baseline_routes, secret_routes,
     ):
         app.register_blueprint(make(desk))
     app.register_blueprint(export_routes(desk, closing))
@@ -54,6 +56,7 @@ def make_api(
     app.register_blueprint(metrics_routes(desk, auth, metrics_token, slots))
     install_docs(app, desk.version, with_token=not auth.off)
     app.after_request(_harden)
+    _redact(app, desk)
     _measure(app, desk)
     return app
 
@@ -71,6 +74,21 @@ def _measure(app: QuartTrio, desk: Desk) -> None:
 
     app.before_request_funcs.setdefault(None, []).insert(0, begin)  # before the one that asks for the token
     app.after_request(end)
+
+
+def _redact(app: QuartTrio, desk: Desk) -> None:
+    """The last look at an answer: whatever brought a secret into it, it does not leave. Streams are not read here; what
+    they say comes from the journal, which has none."""
+
+    async def redact(response: Response) -> Response:
+        if response.mimetype == "application/json" and isinstance(response.response, DataBody):
+            text = await response.get_data(as_text=True)
+            cleaned = desk.clean(text)
+            if cleaned is not text:
+                response.set_data(cleaned)
+        return response
+
+    app.after_request(redact)
 
 
 async def _harden(response: Response) -> Response:

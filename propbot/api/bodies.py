@@ -8,8 +8,19 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    WithJsonSchema,
+    create_model,
+)
 from pydantic.json_schema import SkipJsonSchema
+
+from propbot.secrets.names import CHARACTERS_MAX, CHARACTERS_MIN, STORABLE
 
 REASON_MAX = 200
 VENUES_MAX = 8
@@ -87,6 +98,14 @@ class BaselineBody(Input):
     venue: VenueName
     asset: Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{2,20}$")]
     reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=REASON_MAX)]
+
+
+SecretValue = Annotated[
+    str, StringConstraints(min_length=CHARACTERS_MIN, max_length=CHARACTERS_MAX, pattern=r"^[!-~]+$")
+]
+_secret_fields: Any = dict.fromkeys(sorted(STORABLE), (SecretValue | Absent, None))
+SecretBody = create_model("SecretBody", __base__=Input, **_secret_fields)
+"""What POST /api/ui/secret takes: any subset. It only documents: pydantic would say a value that it refuses."""
 
 
 class PageArgs(Input):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from quart import request
@@ -13,8 +13,9 @@ from propbot.api.strict_json import read_body
 M = TypeVar("M", bound=BaseModel)
 
 
-async def read_input(model: type[M]) -> M:
-    """The body of the request at hand; none at all is a body without fields. ApiError 400, 415 or 422."""
+async def read_pairs() -> tuple[tuple[tuple[str, Any], ...], dict[str, str]]:
+    """The fields of the request at hand, as often as they came, and what is wrong with some; a body that is not there
+    has none. ApiError 400, 415 or 422."""
     raw = await request.get_data(cache=False)
     assert isinstance(raw, bytes)
     if raw and request.mimetype != "application/json":
@@ -26,8 +27,14 @@ async def read_input(model: type[M]) -> M:
     for name, given in body.pairs:
         if given is None:
             problems.setdefault(name, "null is no value; leave the field out")
+    return body.pairs, problems
+
+
+async def read_input(model: type[M]) -> M:
+    """The body of the request at hand as `model`. ApiError 400, 415 or 422."""
+    pairs, problems = await read_pairs()
     try:
-        asked = model.model_validate({name: given for name, given in body.pairs if name not in problems})
+        asked = model.model_validate({name: given for name, given in pairs if name not in problems})
     except ValidationError as error:
         problems.update(problems_of(error))
     if problems:

@@ -416,6 +416,25 @@ class IncidentPage(Output):
     next_cursor: str | None
 
 
+class SecretItem(Output):
+    name: str
+    version: int | None
+    ts: str | None
+    source: Literal["stored", "environment", "venue"]
+
+
+class Secrets(Output):
+    items: list[SecretItem]
+    next_cursor: str | None
+
+
+class SecretsAnswer(Output):
+    status: Literal["ok"]
+    updated: list[str]
+    checked: dict[str, bool]
+    warnings: list[str]
+
+
 class BaselineAnswer(Output):
     venue: str
     asset: str

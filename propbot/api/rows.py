@@ -9,6 +9,7 @@ from propbot.domain.clock import iso_utc
 from propbot.domain.events import EventRow
 from propbot.domain.lots import FillRow, Lot, OrderRow
 from propbot.domain.orders import Side
+from propbot.secrets.keyring import SecretRow
 
 
 def order(row: OrderRow) -> Json:
@@ -33,6 +34,10 @@ def order(row: OrderRow) -> Json:
         "reason": row.reason,
         "simulated": row.simulated,
     }
+
+
+def secret(row: SecretRow) -> Json:
+    return {"name": row.name, "version": row.version, "ts": stamp(row.ts_ns), "source": str(row.source)}
 
 
 def fill(row: FillRow) -> Json:

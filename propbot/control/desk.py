@@ -7,13 +7,14 @@ from decimal import Decimal
 from typing import Any
 
 import trio
-from attrs import define, evolve
+from attrs import Factory, define, evolve, field
 
 from propbot import __version__
 from propbot.control.baseline import accept_baseline, baseline_problems
 from propbot.control.keeper import StateKeeper
 from propbot.control.modes import ResumeRefused
 from propbot.control.parameters import PARAMETERS
+from propbot.control.rotation import Rotation
 from propbot.control.two_man import change_of, needs_second_person, patch_of
 from propbot.domain.approvals import Approval, Seconded
 from propbot.domain.errors import LedgerError
@@ -29,6 +30,7 @@ from propbot.execution.blotter import Blotter
 from propbot.ledger.reads import EventFilter
 from propbot.measuring import take_measures
 from propbot.sampling import view_pnl
+from propbot.secrets.keyring import SecretRow
 from propbot.service import DrainAsked, Service
 from propbot.status.board import Board
 from propbot.status.desk import (
@@ -43,6 +45,7 @@ from propbot.status.desk import (
     EventQuery,
     Forbidden,
     Pending,
+    SecretsOutcome,
     Unusable,
 )
 from propbot.status.equity import compute_unrealised
@@ -80,6 +83,7 @@ class ServiceDesk:
 
     service: Service
     keeper: StateKeeper
+    rotation: Rotation = field(default=Factory(lambda self: Rotation(self.service), takes_self=True))
 
     # --- what it is
 
@@ -168,6 +172,12 @@ class ServiceDesk:
 
     def note_request(self, latency_ms: float) -> None:
         self.service.slo.api_ms.note(self.service.seams.clock.mono_s(), latency_ms)
+
+    def secrets(self) -> Sequence[SecretRow]:
+        return self.service.config.keyring.rows()
+
+    def clean(self, text: str) -> str:
+        return self.service.seams.redactor.clean(text)
 
     def _flag_view(self) -> Mapping[str, FlagValue]:
         settings = self.service.config.settings
@@ -328,7 +338,7 @@ class ServiceDesk:
 
     def enter_hold(self, reason: str, operator: str, *, winddown_exempt: bool) -> Mode:
         before = self.service.modes.view.mode
-        words = reason or "no reason given"
+        words = self.clean(reason) or "no reason given"
         source = f"operator:{operator}"
         self.service.modes.hold(words, source, winddown_exempt=winddown_exempt)
         if before is Mode.HOLD:  # no new HOLD whose line the journal would have: it has to know who asked, and why
@@ -336,6 +346,7 @@ class ServiceDesk:
         return before
 
     async def apply_control(self, patch: ControlPatch, operator: str) -> ControlOutcome:
+        patch = evolve(patch, reason=self.clean(patch.reason))
         refusal = self._refusal(patch)
         if refusal is not None:
             return refusal
@@ -382,10 +393,10 @@ class ServiceDesk:
         return await self.service.approvals.approve(id, operator, self)
 
     async def reject(self, id: str, operator: str, reason: str) -> ApprovalOutcome:
-        return await self.service.approvals.reject(id, operator, reason)
+        return await self.service.approvals.reject(id, operator, self.clean(reason))
 
     def note_refused(self, operator: str, tried: str) -> None:
-        text = f"{operator} tried {tried}, which their role does not allow"
+        text = f"{operator} tried {self.clean(tried)}, which their role does not allow"
         self.service.journal.say("WARN", "access", text, source=f"operator:{operator}")
 
     async def _apply(self, patch: ControlPatch, operator: str, seconded: Seconded | None = None) -> Done | Conflict:
@@ -425,7 +436,11 @@ class ServiceDesk:
             warnings.append("in force and kept, but not yet in the journal: the ledger does not answer")
         return Done(changes, warnings)
 
+    async def store_secrets(self, values: Mapping[str, str], operator: str) -> SecretsOutcome:
+        return await self.rotation.store(values, operator)
+
     async def accept_baseline(self, venue: VenueId, asset: str, reason: str, operator: str) -> BaselineOutcome:
+        reason = self.clean(reason)
         if not self.service.config.settings.start.two_man_rule:
             return await accept_baseline(self.service, venue, asset, reason, operator)
         change = {BASELINE: {"venue": str(venue), "asset": asset, "reason": reason}}
@@ -532,7 +547,7 @@ class ServiceDesk:
 
     async def acknowledge_incident(self, id: int, operator: str, note: str) -> Incident | None:
         """Durable when it returns; LedgerError if the disk does not answer (it counts in memory all the same)."""
-        incident = self.service.incidents.acknowledge(id, operator, note)
+        incident = self.service.incidents.acknowledge(id, operator, self.clean(note))
         if incident is None:
             return None
         with trio.move_on_after(DURABLE_WAIT_S) as scope:

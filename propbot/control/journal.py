@@ -7,7 +7,7 @@ when the disk hangs the oldest entries are dropped and the number of dropped one
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import structlog
@@ -48,6 +48,8 @@ class EventLedger(Protocol):
 
 @define(eq=False)
 class Journal:
+    clean: Callable[[str], str] = lambda text: text
+    """Takes secrets out of a text: a venue may say ours in its own words, and the ledger is kept for ever."""
     lost: int = field(default=0, init=False)
     """Entries of this life that were dropped from the queue, and are in the log alone."""
     _queue: deque[Entry] = field(factory=deque)
@@ -69,6 +71,8 @@ class Journal:
         **details: Detail,
     ) -> None:
         """`level` is INFO, WARN or ERROR."""
+        message = self.clean(message)
+        details = {name: self.clean(value) if isinstance(value, str) else value for name, value in details.items()}
         log = structlog.get_logger("propbot")
         shown = {name: value for name, value in (("venue", venue), ("source", source)) if value}
         method = {"INFO": log.info, "WARN": log.warning, "ERROR": log.error}[level]

@@ -22,6 +22,7 @@ from propbot.domain.mode import ExposureChange
 from propbot.domain.money import ZERO, amount_text
 from propbot.domain.orders import Fill, Funding, OrderReport, OrderRequest, OrderState
 from propbot.domain.pnl import PositionAccount
+from propbot.execution.order_log import OrderLog
 from propbot.kit.trace import Trace
 
 DONE_KEYS_KEPT = 5_000
@@ -96,6 +97,7 @@ class Blotter:
     """Venue wall clock of the newest funding payment in each account."""
     activity: int = 0
     """Grows with everything that could make a venue's answer and our books differ for a moment."""
+    log: OrderLog = field(factory=OrderLog)
     _outbox: list[OutboxItem] = field(factory=list)
     _outbox_grew: trio.Event = field(factory=trio.Event)
     _changed: trio.Event = field(factory=trio.Event)
@@ -144,6 +146,7 @@ class Blotter:
         """The intent is durable; its orders may be sent now."""
         for leg in intent.legs:
             self._keep(LiveOrder(leg, intent.id, intent.lot_id, OrderState.INTENT))
+        self.log.note_intent(intent)
         self.activity += 1
 
     def mark_sending(self, client_order_id: str) -> None:
@@ -210,6 +213,7 @@ class Blotter:
             order.filled_qty = max(order.filled_qty, order.booked_qty)
             row = FillRow(fill, order.lot_id, order.request.purpose, self.clock.wall_ns())
             self._apply(row)
+            self.log.note_fill(order.request.client_order_id, row)
             ours.append(fill)
         for group in (ours, unnamed):
             if group:
@@ -234,13 +238,16 @@ class Blotter:
             self.activity += 1
             self._post(OutboxItem(funding=funding))
 
-    def adopt(self, rows: Sequence[FillRow]) -> None:
-        """Fills that the ledger could name though the blotter could not (orders of an earlier life)."""
+    def adopt(self, rows: Sequence[FillRow], *, news: bool = True) -> None:
+        """Fills that the ledger could name though the blotter could not (orders of an earlier life). Not `news`: the
+        log of that life has them."""
         for row in rows:
             if row.fill.key not in self._seen:
                 self._seen.add(row.fill.key)
                 self._remember([row.fill.key])
                 self._apply(row)
+                if news:
+                    self.log.note_fill(row.fill.client_order_id, row)
         if rows:
             self._woke()
 
@@ -352,6 +359,7 @@ class Blotter:
         self.trace(
             "order_state", client_order_id=order.request.client_order_id, intent_id=order.intent_id, state=str(state)
         )
+        self.log.note_state(order.request, order.lot_id, state, order.reason)
         if durable:
             self._post(OutboxItem(order=order, state=state))
         self._woke()

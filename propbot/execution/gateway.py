@@ -138,7 +138,13 @@ class VenueGateway(VenueLine):
     # --- account
 
     async def balances(self, *, timeout_s: float = TIMEOUT_S) -> Sequence[Balance]:
-        return await self.ask_signed(self.dialect.call_balances, self.dialect.read_balances, timeout_s)
+        return await self.ask_signed(
+            lambda ts_ms: self.dialect.call_balances(ts_ms), self.dialect.read_balances, timeout_s
+        )
+
+    async def try_keys(self, dialect: Dialect, *, timeout_s: float = TIMEOUT_S) -> None:
+        """A signed read with the keys of `dialect`, which nothing else uses yet. AccessRefused if they are no good."""
+        await self.ask_signed(dialect.call_balances, dialect.read_balances, timeout_s, urgency=Urgency.RESERVE)
 
     async def positions(self, symbol: str, *, timeout_s: float = TIMEOUT_S) -> Sequence[VenuePosition]:
         """Every position of the account, `symbol`'s among them: the others cost nothing more. Empty where the venue
@@ -208,7 +214,9 @@ class VenueGateway(VenueLine):
 
     async def position_mode(self, *, timeout_s: float = TIMEOUT_S) -> bool | None:
         """Whether the account is in hedge mode."""
-        return await self._ask_if_told(self.dialect.call_position_mode, self.dialect.read_position_mode, timeout_s)
+        return await self._ask_if_told(
+            lambda ts_ms: self.dialect.call_position_mode(ts_ms), self.dialect.read_position_mode, timeout_s
+        )
 
     async def margin(self, symbol: str, *, timeout_s: float = TIMEOUT_S) -> MarginSetup | None:
         return await self._ask_if_told(
@@ -216,8 +224,11 @@ class VenueGateway(VenueLine):
             lambda reply: self.dialect.read_margin(reply, symbol), timeout_s,
         )
 
-    async def key_rights(self, *, timeout_s: float = TIMEOUT_S) -> KeyRights | None:
-        return await self._ask_if_told(self.dialect.call_key_rights, self.dialect.read_key_rights, timeout_s)
+    async def key_rights(self, dialect: Dialect | None = None, *, timeout_s: float = TIMEOUT_S) -> KeyRights | None:
+        """Of the key in force, or of the one of `dialect`."""
+        return await self._ask_if_told(
+            lambda ts_ms: (dialect or self.dialect).call_key_rights(ts_ms), self.dialect.read_key_rights, timeout_s
+        )
 
     async def _ask_if_told(
         self, build: Callable[[int], HttpCall | None], read: Callable[[HttpReply], T], timeout_s: float

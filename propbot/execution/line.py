@@ -81,6 +81,8 @@ class VenueLine:
     """An order was refused: filters or status of its symbol may have changed."""
     on_unreadable: Callable[[str], None] = field(default=lambda _: None, init=False)
     """Synchronous: an answer about an order was not in words that we know."""
+    clean: Callable[[str], str] = field(default=lambda text: text, init=False)
+    """Takes secrets out of what a venue says of a refused request, before any error, ledger row or log has it."""
 
     # --- clock and pauses
 
@@ -237,7 +239,11 @@ class VenueLine:
         self.last_answer_mono_s = self.clock.mono_s()
         self.lost_since_mono_s = None
         self.usage.update(told)
-        return reply
+        return reply if reply.status < 400 else self._cleaned(reply)
+
+    def _cleaned(self, reply: HttpReply) -> HttpReply:
+        text = reply.body.decode("utf-8", "surrogateescape")
+        return HttpReply(reply.status, reply.headers, self.clean(text).encode("utf-8", "surrogateescape"))
 
     def _obey(self, status: int, headers: Mapping[str, str]) -> None:
         """A pause counts from its head on: the body of a 429 that drips must not make us ask again."""

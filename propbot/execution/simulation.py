@@ -72,7 +72,7 @@ class SimulatedExecutor:
     def load(self, lots: Sequence[Lot], fills: Sequence[FillRow]) -> None:
         """Take up what earlier dry runs have left."""
         self.blotter.load((), lots, ())
-        self.blotter.adopt(fills)
+        self.blotter.adopt(fills, news=False)
 
     def spent_book(self) -> str | None:
         """Why nothing can be simulated now: a book that has not changed since the last pair took from it."""

@@ -27,6 +27,7 @@ from propbot.kit.ws_sansio import open_websocket
 
 REFUSED_PAUSE_S = 60.0
 """A refused key is not asked with again before that, unless it changed: it does not get better by asking."""
+OTHER_KEYS = "it is opened anew with other keys"
 KEEPALIVE_RETRY_S = 60.0
 """A listen key lives twice as long as its keepalive interval: a few tries fit in."""
 
@@ -58,17 +59,23 @@ class PrivateFeed:
     _not_before_mono_s: float = field(default=-math.inf, init=False)
     _access_changed: trio.Event = field(factory=trio.Event, init=False)
 
-    def access_changed(self) -> None:
-        """There are other keys, or other rights for them: a refused stream tries again."""
+    def take_dialect(self, dialect: Dialect) -> None:
+        """There are other keys: the session that the old ones opened makes room for a new one, and a refused stream
+        tries again."""
+        self.dialect = dialect
         self._refused = False
         self._access_changed.set()
         self._access_changed = trio.Event()
 
     async def run_session(self, backoff: Backoff) -> None:
-        """Until cancelled, or until the session ends: then VenueError."""
+        """Until cancelled, or until the session ends: then VenueError. Other keys are no end: what one session was is
+        then two, with no pause between."""
         await self._wait_allowed()
         try:
-            await self._run_session(backoff)
+            while True:
+                await self._run_session(backoff)
+                self.up = False
+                self.on_down(OTHER_KEYS)
         except AccessRefused:
             self._refused = True
             raise
@@ -90,6 +97,8 @@ class PrivateFeed:
         await trio.sleep(max(self._not_before_mono_s - self.clock.mono_s(), 0.0))
 
     async def _run_session(self, backoff: Backoff) -> None:
+        """Returns when there are other keys."""
+        access_changed = self._access_changed
         key = await self._ask_key()
         plan = self.dialect.private_plan(key, self.ts_ms())
         async with (
@@ -105,7 +114,9 @@ class PrivateFeed:
             nursery.start_soon(self._ping, ws, backoff)
             if key is not None and self.dialect.private_keepalive_s is not None:
                 nursery.start_soon(self._keep_alive, key, self.dialect.private_keepalive_s)
-            await self._read(ws)
+            nursery.start_soon(self._read, ws)
+            await access_changed.wait()
+            nursery.cancel_scope.cancel()
 
     async def _ask_key(self) -> str | None:
         call = self.dialect.call_private_key()

@@ -23,6 +23,8 @@ CRASH_POINTS = {
     "approval-commit:after": "the approval is durable and spent, the change is not yet in force",
     "state-rename:before": "the new runtime state is written and synced under its temporary name",
     "state-rename:after": "the new runtime state has its name",
+    "secret-swap:before": "new keys were checked at the venue and written under a temporary name; the old ones hold",
+    "secret-swap:after": "the file of secrets has the new keys, the old ones still sign",
 }
 
 

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from propbot.domain.errors import DataDirectoryBusy
 from propbot.kit.crash import CrashPoints
@@ -58,30 +59,50 @@ def sync_folder(folder: Path, fsync: Callable[[int], None] = os.fsync) -> None:
         os.close(number)
 
 
-ReplaceFile = Callable[[Path, bytes, CrashPoints], None]
+STATE_POINT = "state-rename"
+ANYBODY = 0o666
+"""As far as the umask lets them."""
+
+
+class ReplaceFile(Protocol):
+    def __call__(
+        self, path: Path, content: bytes, crash: CrashPoints, *, point: str = STATE_POINT, mode: int = ANYBODY
+    ) -> None:
+        """`point` names the crash points before and after the rename; `mode` is who may read the file."""
+        ...
 
 
 def replace_file(
-    path: Path, content: bytes, crash: CrashPoints, *, fsync: Callable[[int], None] = os.fsync
+    path: Path,
+    content: bytes,
+    crash: CrashPoints,
+    *,
+    point: str = STATE_POINT,
+    mode: int = ANYBODY,
+    fsync: Callable[[int], None] = os.fsync,
 ) -> None:
     """`content` under `path`, whole or not at all, also over a power cut: temporary, fsync, rename, fsync folder.
 
     Measured elsewhere: a plain `open("w")` was torn in 47 of 198 kills, this in none of 210.
     """
     temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "wb") as file:
+    if mode != ANYBODY:
+        temporary.unlink(missing_ok=True)  # what a kill has left may be open to more than `mode` says
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
         file.write(content)
         file.flush()
         fsync(file.fileno())
-    crash.passage("state-rename:before")
+    crash.passage(f"{point}:before")
     os.replace(temporary, path)
     sync_folder(path.parent, fsync)
-    crash.passage("state-rename:after")
+    crash.passage(f"{point}:after")
 
 
-def replace_file_for_now(path: Path, content: bytes, crash: CrashPoints) -> None:
+def replace_file_for_now(
+    path: Path, content: bytes, crash: CrashPoints, *, point: str = STATE_POINT, mode: int = ANYBODY
+) -> None:
     """The same for a folder that need not outlive the machine, such as a replay's: nothing waits for the disk."""
-    replace_file(path, content, crash, fsync=lambda _: None)
+    replace_file(path, content, crash, point=point, mode=mode, fsync=lambda _: None)
 
 
 def check_directory(folder: Path) -> list[str]:

@@ -1,12 +1,14 @@
 """Where log lines and the banner go: a file, a pipe or a terminal that may be full or gone, which must stop nobody.
 
 A line that can't be written is dropped and counted; the first one that goes through again says how many there were.
-What happened is in the journal all the same.
+What happened is in the journal all the same. What goes out has been through `clean`, which takes secrets out: here,
+behind every formatter, since none of them can be trusted to know.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import TextIO
 
 
@@ -17,8 +19,9 @@ class LogOutput:
     again at the next flush, the last of them as the interpreter ends, where it becomes the exit code.
     """
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIO, clean: Callable[[str], str] = lambda text: text) -> None:
         self._stream = stream
+        self._clean = clean
         self._lost = 0
         try:
             self._fd: int | None = stream.fileno()
@@ -28,7 +31,7 @@ class LogOutput:
     def write(self, text: str) -> int:
         told = f"({self._lost} writes to this log failed)\n" if self._lost and text.strip() else ""
         try:
-            self._put(told + text)
+            self._put(told + self._clean(text))
         except (OSError, ValueError):
             self._lost += 1
         else:

@@ -16,7 +16,7 @@ import trio
 from attrs import define, field
 
 from propbot.kit.crash import CrashPoints, parse_crash_at
-from propbot.kit.disk import replace_file_for_now
+from propbot.kit.disk import ANYBODY, STATE_POINT, ReplaceFile, replace_file_for_now
 from propbot.kit.memory import MemoryStream
 from propbot.kit.net import Address, Handler, MemoryNetwork
 from propbot.kit.trace import Trace
@@ -121,13 +121,15 @@ def trace_of(life: Life, inner: Trace) -> Trace:
     return trace
 
 
-def replace_file_of(life: Life, before: Callable[[], None]) -> Callable[[Path, bytes, CrashPoints], None]:
-    """How this life writes its state file; `before` raises OSError to make it fail."""
+def replace_file_of(life: Life, before: Callable[[], None]) -> ReplaceFile:
+    """How this life writes its small files; `before` raises OSError to make it fail."""
 
-    def replace(path: Path, content: bytes, crash: CrashPoints) -> None:
+    def replace(
+        path: Path, content: bytes, crash: CrashPoints, *, point: str = STATE_POINT, mode: int = ANYBODY
+    ) -> None:
         if life.dead:
             raise Killed
         before()
-        replace_file_for_now(path, content, crash)
+        replace_file_for_now(path, content, crash, point=point, mode=mode)
 
     return replace

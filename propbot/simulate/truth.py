@@ -65,6 +65,8 @@ def canaries(world: World) -> dict[str, str]:
     found = {} if token is None else {"API_TOKEN": token.get_secret_value()}
     for venue, access in world.access.venues.items():
         found |= {f"{venue} key": access.api_key, f"{venue} secret": access.api_secret}
+    if world.keyring is not None:
+        found |= {f"{each.name} version {each.version}": each.value for each in world.keyring.vault.stored.values()}
     return found
 
 

@@ -27,7 +27,8 @@ import trio
 from attrs import define, field
 
 from propbot.app import Stop, run_service
-from propbot.domain.instruments import Credentials, Endpoints, VenueId
+from propbot.compose import paper_configs, paper_keyring
+from propbot.domain.instruments import VenueId
 from propbot.domain.market import DepthSnapshot, TopOfBook
 from propbot.kit.clock import OffsetClock, VirtualClock
 from propbot.kit.disk import open_sqlite
@@ -35,7 +36,8 @@ from propbot.kit.net import MemoryNetwork
 from propbot.kit.threads import open_inline_worker
 from propbot.kit.trace import MemoryTrace, Trace
 from propbot.kit.ws_clients import WS_CLIENTS
-from propbot.service import Seams, Service, ServiceConfig, VenueConfig
+from propbot.secrets.keyring import Keyring
+from propbot.service import Seams, Service, ServiceConfig
 from propbot.settings import Settings, load_settings
 from propbot.simulate.mortal import (
     Killed,
@@ -52,7 +54,7 @@ from propbot.simvenue.host import HostConfig, run_host
 from propbot.simvenue.instruments import DEFAULT_FEES
 from propbot.simvenue.records import MarketFrame, MarketSource
 from propbot.simvenue.synthetic import SyntheticMarket
-from propbot.venues.registry import make_dialect
+from propbot.stored_keys import all_secrets, load_vault
 
 MakeTrace = Callable[[str, list[dict[str, Any]]], Trace]
 """(who, the rows that all write into)."""
@@ -109,6 +111,8 @@ class World:
     """Runs before each SQL statement of the bot's ledger; raises to make it fail."""
     state_fault: Callable[[], None] = field(default=lambda: None)
     """Runs before the state file is written; raises OSError to make it fail."""
+    keyring: Keyring | None = None
+    """Of this life."""
     crash_points: MortalCrashPoints | None = None
     """Of this life: may be armed while it lives."""
     _ended: trio.Event = field(factory=trio.Event)
@@ -120,7 +124,8 @@ class World:
         self.bot = None
         self.note_state_file("start")
         self.starts += 1
-        self.settings = load_settings({"DATA_DIR": str(self.tmp_path / "bot"), **self.given, **more}, None)
+        own = {"DATA_DIR": str(self.tmp_path / "bot"), "HOME": str(self.tmp_path / "home")}
+        self.settings = load_settings({**own, **self.given, **more}, None)
         (self.tmp_path / "bot").mkdir(exist_ok=True)
         trace = trace_of(self.life, self.make_trace("bot", self.rows))
         self.crash_points = MortalCrashPoints(crash_at, self._die, self.life)
@@ -129,7 +134,10 @@ class World:
             open_inline_worker, self._open_sqlite, trace, self.crash_points,
             replace_file_of(self.life, lambda: self.state_fault()), WS_CLIENTS[self.settings.house.ws_client],
         )
-        config = ServiceConfig(self.settings, self._venue_configs(), self.tmp_path / "bot")
+        self.keyring = keyring = paper_keyring(self.settings, load_vault(self.settings), self.access)
+        seams.redactor.register(*all_secrets(self.settings, keyring))
+        configs = paper_configs(self.settings, self.access, keyring)
+        config = ServiceConfig(self.settings, configs, self.tmp_path / "bot", keyring)
         self.bot = await self.nursery.start(partial(self._live, config, seams))
         return self.bot
 
@@ -213,15 +221,6 @@ class World:
                 self.disk_fault(sql)
 
         return MortalConnection(open_sqlite(path), before)
-
-    def _venue_configs(self) -> dict[VenueId, VenueConfig]:
-        configs: dict[VenueId, VenueConfig] = {}
-        assert self.settings is not None
-        for venue in self.settings.trading.venues:
-            each = self.access.venues[venue]
-            dialect = make_dialect(venue, Credentials(each.api_key, each.api_secret))
-            configs[venue] = VenueConfig(Endpoints(each.rest, each.ws, each.ws_api), dialect)
-        return configs
 
 
 @asynccontextmanager

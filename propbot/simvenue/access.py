@@ -13,6 +13,7 @@ from attrs import field, frozen
 from propbot.domain.instruments import VenueId
 from propbot.simvenue.engine_api import Engine
 from propbot.simvenue.faults import FaultBox
+from propbot.simvenue.keys import AccountKeys
 from propbot.simvenue.trace import VenueTrace
 
 _VENUE_FIELDS = ("rest", "ws", "ws_api", "api_key", "api_secret")
@@ -36,6 +37,7 @@ class Inside:
     engines: Mapping[VenueId, Engine]
     faults: FaultBox
     trace: VenueTrace
+    keys: Mapping[VenueId, AccountKeys]
 
 
 @frozen

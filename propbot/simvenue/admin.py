@@ -5,32 +5,48 @@
     DELETE /faults[?id=]                                        200 {"cleared"}
     GET    /log[?since=N]                                       {"rows","next","ended"}: ask again with `next`
     GET    /market                                              {"ended"}: whether the recording came to its end
+    POST   /keys {"venue"[,"api_key","api_secret"]}             201 {"api_key","api_secret"}: good beside the others
+    GET    /keys                                                the good ones, and how long ago each was used
+    DELETE /keys?venue=&api_key=                                200 {"revoked"}: it is refused from now on
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qs
 
 import msgspec
+import trio
 
+from propbot.domain.instruments import Credentials, VenueId
 from propbot.simvenue.faults import FAULTS, FaultBox, FaultError
+from propbot.simvenue.keys import KEY_FORMAT, AccountKeys
 from propbot.simvenue.server import Request, Response
 from propbot.simvenue.trace import VenueTrace
 
 _FIELDS = ("venue", "fault", "after", "count", "params")
+_KEY_FIELDS = ("venue", "api_key", "api_secret")
 _OWN_HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
 
 
 class Admin:
-    """Answers the admin port's requests; `ended` tells whether the market is over."""
+    """Answers the admin port's requests; `ended` tells whether the market is over, `make_keys` makes up a pair."""
 
-    def __init__(self, faults: FaultBox, trace: VenueTrace, ended: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        faults: FaultBox,
+        trace: VenueTrace,
+        ended: Callable[[], bool],
+        keys: Mapping[VenueId, AccountKeys],
+        make_keys: Callable[[], Credentials],
+    ) -> None:
         self._faults = faults
         self._trace = trace
         self._ended = ended
+        self._keys = keys
+        self._make_keys = make_keys
 
     async def answer(self, request: Request) -> Response:
         """Nothing for a web page: its browser reaches loopback too, be it by a name that resolves to it."""
@@ -47,20 +63,50 @@ class Admin:
                 return self._log(_asked(request, "since"))
             case "GET", "/market":
                 return _json(200, {"ended": self._ended()})
-            case _, "/faults" | "/log" | "/market":
+            case "POST", "/keys":
+                return self._make_key(request.body)
+            case "GET", "/keys":
+                return self._list_keys()
+            case "DELETE", "/keys":
+                return self._revoke_key(_asked(request, "venue"), _asked(request, "api_key"))
+            case _, "/faults" | "/log" | "/market" | "/keys":
                 return _error(405, "method", f"{request.method} is not for {request.path}")
-        return _error(404, "path", "there are /faults, /log and /market")
+        return _error(404, "path", "there are /faults, /log, /market and /keys")
+
+    def _make_key(self, body: bytes) -> Response:
+        asked = _read(body, _KEY_FIELDS)
+        if isinstance(asked, Response):
+            return asked
+        venue = asked.get("venue")
+        keys = self._keys.get(VenueId(venue)) if isinstance(venue, str) else None
+        if keys is None:
+            return _error(400, "venue", f"there are {', '.join(self._keys)}")
+        made = self._make_keys()
+        pair = Credentials(asked.get("api_key", made.api_key), asked.get("api_secret", made.api_secret))
+        for name, value in (("api_key", pair.api_key), ("api_secret", pair.api_secret)):
+            if not isinstance(value, str) or not KEY_FORMAT.fullmatch(value):
+                return _error(400, name, "8 to 128 letters and digits")
+        keys.add(pair)
+        return _json(201, {"api_key": pair.api_key, "api_secret": pair.api_secret})
+
+    def _list_keys(self) -> Response:
+        now_s = trio.current_time()
+        rows = [
+            {"venue": venue, "api_key": key, "used_ago_s": None if used_s is None else round(now_s - used_s, 3)}
+            for venue, keys in self._keys.items() for key, used_s in keys.known().items()
+        ]
+        return _json(200, {"keys": rows})
+
+    def _revoke_key(self, venue: str | None, api_key: str | None) -> Response:
+        keys = self._keys.get(VenueId(venue or ""))
+        if keys is None or not keys.revoke(api_key or ""):
+            return _error(404, "venue" if keys is None else "api_key", "there is no such key")
+        return _json(200, {"revoked": 1})
 
     def _inject(self, body: bytes) -> Response:
-        try:
-            asked = msgspec.json.decode(body)
-        except msgspec.DecodeError as error:
-            return _error(400, "body", f"not JSON: {error}")
-        if not isinstance(asked, dict):
-            return _error(400, "body", f"an object with {', '.join(_FIELDS)}")
-        unknown = [name for name in asked if name not in _FIELDS]
-        if unknown:
-            return _error(400, unknown[0], f"unknown; there are {', '.join(_FIELDS)}")
+        asked = _read(body, _FIELDS)
+        if isinstance(asked, Response):
+            return asked
         try:
             fault_id = self._faults.inject(
                 asked.get("venue", ""),
@@ -84,6 +130,20 @@ class Admin:
             return _error(400, "since", "the `next` of an earlier answer")
         rows, number = self._trace.since(int(since or 0))
         return _json(200, {"rows": rows, "next": number, "ended": self._ended()})
+
+
+def _read(body: bytes, known: tuple[str, ...]) -> dict[str, Any] | Response:
+    """The object in `body`, or the refusal of it."""
+    try:
+        asked = msgspec.json.decode(body)
+    except msgspec.DecodeError as error:
+        return _error(400, "body", f"not JSON: {error}")
+    if not isinstance(asked, dict):
+        return _error(400, "body", f"an object with {', '.join(known)}")
+    unknown = [name for name in asked if name not in known]
+    if unknown:
+        return _error(400, unknown[0], f"unknown; there are {', '.join(known)}")
+    return asked
 
 
 def _asked(request: Request, name: str) -> str | None:

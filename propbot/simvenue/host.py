@@ -39,6 +39,7 @@ from propbot.simvenue.faces.um_shapes import LIMITS as UM_LIMITS
 from propbot.simvenue.faults import FaultBox, FaultError, Params
 from propbot.simvenue.funding import run_funding
 from propbot.simvenue.instruments import DEFAULT_FEES, INSTRUMENTS, STARTING_BALANCES
+from propbot.simvenue.keys import AccountKeys
 from propbot.simvenue.records import MarketFrame, MarketSource, NewOrder, Refused, SimTif, SimType
 from propbot.simvenue.server import serve
 from propbot.simvenue.store import VenueStore, open_store
@@ -69,7 +70,8 @@ _BUILDS: Mapping[VenueId, _Build] = {
 @frozen
 class HostConfig:
     """`latency_s` is one way. `port` is the first venue's, the next ones follow, then the admin's; 0: any. `keys`
-    and `limits` are made up, or the venue's own, where they are not given."""
+    and `limits` are made up, or the venue's own, where they are not given. `more_keys` are good beside those and told
+    to nobody."""
 
     venues: Sequence[VenueId]
     fees: Mapping[VenueId, Fees] = field(factory=dict)
@@ -77,6 +79,7 @@ class HostConfig:
     host: str = LOOPBACK
     port: int = 0
     keys: Mapping[VenueId, Credentials] = field(factory=dict)
+    more_keys: Mapping[VenueId, Credentials] = field(factory=dict)
     limits: Mapping[VenueId, Sequence[Limit]] = field(factory=dict)
     funding_rate: Decimal = Decimal("0.0001")
     trace_file: Path | None = None
@@ -114,7 +117,7 @@ async def run_host(
         faults = FaultBox(config.venues, log)
         venues = {venue: _make_venue(config, venue, store, source, rng, faults, log) for venue in config.venues}
         trusted = ca_file if tls else None
-        await _serve_all(config, network, source, venues, faults, log, server_tls, trusted, task_status)
+        await _serve_all(config, network, source, venues, faults, log, server_tls, trusted, rng, task_status)
 
 
 def _make_venue(
@@ -140,9 +143,12 @@ def _make_venue(
     )
     wall_ms = venue_clock(venue, engine.now_ms, faults)
     limits = config.limits.get(venue, build.limits)
+    keys = AccountKeys(config.keys.get(venue) or make_keys(rng))
+    if venue in config.more_keys:
+        keys.add(config.more_keys[venue])
     core = Core(
         engine=engine,
-        credentials=config.keys.get(venue) or make_keys(rng),
+        keys=keys,
         counters=Counters(limits, wall_ms, fill_gives_back=build.fill_gives_back),
         faults=faults,
         trace=log,
@@ -184,10 +190,12 @@ async def _serve_all(
     log: VenueTrace,
     tls: ssl.SSLContext | None,
     ca_file: Path | None,
+    rng: random.Random,
     task_status: trio.TaskStatus[HostAccess],
 ) -> None:
     ended = trio.Event()
-    admin = Admin(faults, log, ended.is_set)
+    keys = {venue: made.core.keys for venue, made in venues.items()}
+    admin = Admin(faults, log, ended.is_set, keys, partial(make_keys, rng))
     async with trio.open_nursery() as nursery:
         accesses: dict[VenueId, VenueAccess] = {}
         for index, (venue, made) in enumerate(venues.items()):
@@ -201,7 +209,7 @@ async def _serve_all(
         nursery.start_soon(run_funding, [made.core for made in venues.values()])
         if config.trace_file is not None:
             nursery.start_soon(_run_flush, log)
-        inside = Inside({venue: made.core.engine for venue, made in venues.items()}, faults, log)
+        inside = Inside({venue: made.core.engine for venue, made in venues.items()}, faults, log, keys)
         task_status.started(HostAccess(ca_file, f"http://{LOOPBACK}:{admin_port}", accesses, ended, inside))
 
 
@@ -254,7 +262,7 @@ async def _serve_admin(
 
 def _access(config: HostConfig, made: _Venue, port: int, tls: bool) -> VenueAccess:
     host = LOOPBACK if config.host == ANY_ADDRESS else config.host
-    at, keys = f"{host}:{port}", made.core.credentials
+    at, keys = f"{host}:{port}", made.core.keys.first
     rest, ws = (f"https://{at}", f"wss://{at}") if tls else (f"http://{at}", f"ws://{at}")
     return VenueAccess(rest, ws, ws + made.build.ws_api_path, keys.api_key, keys.api_secret)
 

@@ -20,6 +20,7 @@ from propbot.domain.lots import FillRow, Lot, OrderRow
 from propbot.domain.mode import HoldRecord, Mode, Profile
 from propbot.domain.news import News, Place
 from propbot.domain.status import Incident
+from propbot.secrets.keyring import SecretRow
 from propbot.status.board import Board
 from propbot.status.incidents import Incidents
 from propbot.status.measures import Measures
@@ -132,6 +133,17 @@ class BaselineMoved:
     new: Decimal
 
 
+@frozen
+class SecretsStored:
+    """Durable, and in force where `checked` says so. No value is in here."""
+
+    updated: Sequence[str]
+    checked: Mapping[str, bool]
+    """Whether the venue took it for a signed read."""
+    warnings: Sequence[str] = ()
+
+
+SecretsOutcome = SecretsStored | Conflict | Unusable
 BaselineOutcome = BaselineMoved | Pending | Conflict | Unusable
 
 
@@ -179,6 +191,14 @@ class Desk(Protocol):
         """The API answered a request after so long: a measurement, no state."""
         ...
 
+    def secrets(self) -> Sequence[SecretRow]:
+        """Names, versions and sources of the secrets in force."""
+        ...
+
+    def clean(self, text: str) -> str:
+        """`text` without any secret that is known."""
+        ...
+
     # what happened: the ledger. Newest first; a cursor is what the page before gave out (digits, 18 at most)
     async def orders(self, limit: int, cursor: str | None) -> tuple[Sequence[OrderRow], str | None]: ...
     async def fills(self, limit: int, cursor: str | None) -> tuple[Sequence[FillRow], str | None]: ...
@@ -220,6 +240,11 @@ class Desk(Protocol):
 
     async def accept_baseline(self, venue: VenueId, asset: str, reason: str, operator: str) -> BaselineOutcome:
         """Move the baseline of one asset so that the ledger equals the venue; in HOLD only."""
+        ...
+
+    async def store_secrets(self, values: Mapping[str, str], operator: str) -> SecretsOutcome:
+        """By legal names (`secrets.names`), each a legal secret. All or nothing; those of the active profile are
+        checked at their venue first. Durable when it returns."""
         ...
 
     async def apply_control(self, patch: ControlPatch, operator: str) -> ControlOutcome:

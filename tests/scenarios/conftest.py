@@ -1,5 +1,5 @@
 """Every scenario is repeatable: Trio schedules deterministically and its batches are shuffled from a fixed seed.
-And every HOLD that one enters has an entry in docs/incidents.md."""
+Every HOLD that one enters has an entry in docs/incidents.md. And none leaves a secret anywhere (I16)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from propbot.control.modes import ModeKeeper
 from propbot.kit.virtual import repeatable_scheduling
 from tests.incident_entries import entry_of
+from tests.secret_search import Search, searched
 
 
 @pytest.fixture(autouse=True)
@@ -32,3 +33,11 @@ def documented_holds(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     unknown = [(reason, source) for reason, source in seen if entry_of(reason, source) is None]
     assert not unknown, f"no entry in docs/incidents.md for {unknown}"
+
+
+@pytest.fixture(autouse=True)
+def secret_search(monkeypatch: pytest.MonkeyPatch) -> Iterator[Search]:
+    """A test may add what it heard (`heard`) and secrets of its own (`secrets`). It fails afterwards."""
+    with searched(monkeypatch) as search:
+        yield search
+    assert search.found() == []

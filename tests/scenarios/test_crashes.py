@@ -18,11 +18,11 @@ from tests.scenarios.test_trading import assert_pnl_identity, hold_still
 RECOVERY_S = 30.0
 PASSAGES = {"state-rename:before": 20, "state-rename:after": 20}
 """The state is saved every second from the start on; the others are met while it trades; test_two_man has those of
-an approval."""
+an approval, test_rotation those of an exchange of keys."""
 
 
 @pytest.mark.parametrize("passage", [1, 4])
-@pytest.mark.parametrize("point", [point for point in CRASH_POINTS if not point.startswith("approval-")])
+@pytest.mark.parametrize("point", [each for each in CRASH_POINTS if not each.startswith(("approval-", "secret-"))])
 async def test_a_kill_at_a_crash_point_loses_nothing(
     tmp_path: Path, autojump_clock: MockClock, point: str, passage: int
 ) -> None:

@@ -19,8 +19,9 @@ from propbot.domain.errors import SettingsError
 from propbot.domain.instruments import BINANCE_SPOT, BINANCE_UM, Fees
 from propbot.domain.mode import Mode, Profile
 from propbot.kit.ws_clients import WS_CLIENTS
+from propbot.secrets.names import KEY_NAMES
 from propbot.settings import load_settings
-from propbot.settings_groups import GROUPS, KEY_NAMES, PROFILE_DEFAULTS, VARIABLE_NAMES, accepted, known_names
+from propbot.settings_groups import GROUPS, PROFILE_DEFAULTS, VARIABLE_NAMES, accepted, known_names
 from propbot.settings_values import RecordingMarket, SyntheticMarket, parse_windows
 
 TOKEN = "t" * 32
@@ -317,7 +318,7 @@ def test_the_document_lists_nothing_else() -> None:
     variable = {f"{name}__<PAIR>" for name in VARIABLE_NAMES} | {f"{name}__<VENUE>" for name in VARIABLE_NAMES}
     variable &= {"MAX_POSITION_USDT__<PAIR>", "TAKER_FEE_BPS__<VENUE>", "MAKER_FEE_BPS__<VENUE>"}
     keys = {f"<VENUE>_API_{part}{end}" for part in ("KEY", "SECRET", "PASSPHRASE") for end in ("", "_TESTNET")}
-    assert set(_documented()) == variable | keys | (known_names() - KEY_NAMES)
+    assert set(_documented()) == variable | keys | (known_names() - set(KEY_NAMES))
 
 
 def test_the_example_file_is_valid_and_changes_no_default() -> None:
@@ -411,3 +412,52 @@ def test_a_group_in_which_nobody_is_listed_is_a_warning(tmp_path: Path) -> None:
     digest = hashlib.sha256(b"x").hexdigest()
     path.write_text(json.dumps([{"name": "ann", "role": "operator", "token_sha256": digest, "telegram_id": 7}]))
     assert load_settings({**group, "OPERATORS_FILE": str(path)}, None).warnings == ()
+
+
+SEAL = "ab" * 32
+
+
+@pytest.mark.parametrize("spelling", [SEAL, SEAL.upper(), "q6ur" * 10 + "q6s=", "q6ur" * 10 + "q6s"])
+def test_the_key_that_seals_secrets_is_hex_or_base64(spelling: str) -> None:
+    key = load_settings({"SECRETS_KEY": spelling}, None).sealing.key
+    assert key is not None
+    assert spelling not in repr(key)
+
+
+@pytest.mark.parametrize("spelling", ["ab" * 31, "ab" * 33, "g" * 64, "secret", "q6ur" * 10])
+def test_another_key_that_seals_is_refused_and_not_shown(spelling: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        load_settings({"SECRETS_KEY": spelling}, None)
+    assert "SECRETS_KEY=(not shown): accepted: 32 bytes" in str(refused.value)
+    assert spelling not in str(refused.value)
+
+
+def test_a_file_for_that_key_is_sound_alone_and_not_with_the_data(tmp_path: Path) -> None:
+    good = tmp_path / "seal.key"
+    good.write_text(SEAL + "\n")
+    good.chmod(0o400)
+    settings = load_settings({"SECRETS_KEY_FILE": str(good), "DATA_DIR": str(tmp_path / "data")}, None)
+    assert settings.sealing.key_file == good
+    assert settings.warnings == ()
+    good.chmod(0o644)
+    warned = load_settings({"SECRETS_KEY_FILE": str(good), "DATA_DIR": str(tmp_path / "data")}, None)
+    assert any("chmod 400" in each for each in warned.warnings)
+    (tmp_path / "bad.key").write_text("no key")
+    for environ, said in (
+        ({"SECRETS_KEY_FILE": str(good), "SECRETS_KEY": SEAL}, "both set"),
+        ({"SECRETS_KEY_FILE": str(tmp_path / "bad.key")}, "holds no such key"),
+        ({"SECRETS_KEY_FILE": str(tmp_path / "none.key")}, "No such file"),
+        ({"SECRETS_KEY_FILE": str(good), "DATA_DIR": str(tmp_path)}, "lies in DATA_DIR"),
+    ):
+        with pytest.raises(SettingsError) as refused:
+            load_settings(environ, None)
+        assert said in str(refused.value)
+
+
+def test_only_paper_has_a_place_where_a_key_may_be_made() -> None:
+    home = {"HOME": "/home/ann"}
+    assert load_settings(home, None).sealing.paper_key_file == Path("/home/ann/.config/propbot/paper-secrets.key")
+    elsewhere = load_settings({**home, "XDG_CONFIG_HOME": "/etc/ann"}, None)
+    assert elsewhere.sealing.paper_key_file == Path("/etc/ann/propbot/paper-secrets.key")
+    assert load_settings({}, None).sealing.paper_key_file is None
+    assert load_settings({**home, "PROFILE": "testnet", "API_TOKEN": "t" * 40}, None).sealing.paper_key_file is None

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import re
 from collections.abc import Mapping
 from decimal import Decimal
 
 from propbot.domain.instruments import Credentials
-from propbot.simvenue.faces.errors import bad_key, bad_key_format, bad_signature, bad_window, missing, outside_window
+from propbot.simvenue.faces.errors import bad_signature, bad_window, missing, outside_window
 from propbot.simvenue.faces.params import Params
 
 RECV_WINDOW_MS_DEFAULT = Decimal(5000)
@@ -21,13 +20,6 @@ RECV_WINDOW_MS_MAX = Decimal(60_000)
 _AHEAD_MS_MAX = 1000
 _MICROSECONDS_FROM = 10**14
 """A larger timestamp is in microseconds (spot takes both)."""
-
-
-def check_key(credentials: Credentials, api_key: str | None) -> None:
-    if not api_key or not re.fullmatch(r"[A-Za-z0-9]{8,128}", api_key):
-        raise bad_key_format()
-    if not hmac.compare_digest(api_key.encode(), credentials.api_key.encode()):
-        raise bad_key()
 
 
 def signed_rest_payload(query: str, body: bytes) -> str:

@@ -8,11 +8,12 @@ from decimal import Decimal
 
 from attrs import define, field
 
-from propbot.domain.instruments import Credentials, Instrument, VenueId
+from propbot.domain.instruments import Instrument, VenueId
 from propbot.simvenue.engine_api import Engine
 from propbot.simvenue.faces.errors import bad_symbol
 from propbot.simvenue.faces.limits import Counters
 from propbot.simvenue.faults import FaultBox
+from propbot.simvenue.keys import AccountKeys
 from propbot.simvenue.records import EngineEvent, OrderChanged
 from propbot.simvenue.trace import VenueTrace
 
@@ -24,7 +25,7 @@ class Core:
     """One venue, seen from its faces. `latency_s` is one way."""
 
     engine: Engine
-    credentials: Credentials
+    keys: AccountKeys
     counters: Counters
     faults: FaultBox
     trace: VenueTrace

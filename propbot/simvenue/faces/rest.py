@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 from attrs import frozen
 
-from propbot.simvenue.faces.auth import check_key, check_signature, check_window, signed_rest_payload
+from propbot.simvenue.faces.auth import check_signature, check_window, signed_rest_payload
 from propbot.simvenue.faces.core import Core
 from propbot.simvenue.faces.errors import ApiError, RefusalTable, error_of
 from propbot.simvenue.faces.mangle import rewritten
@@ -118,12 +118,12 @@ class RestFace:
             check_window(params, self._core.wall_ms())
 
         if route.security is not Security.NONE:
-            check_key(self._core.credentials, request.headers.get("x-mbx-apikey"))
-        if route.security is Security.SIGNED:
-            now_ms = self._core.wall_ms()
-            payload = signed_rest_payload(request.query, request.body)
-            check_signature(self._core.credentials, payload, params.get("signature"), encoding="latin-1")
-            check_window(params, now_ms)
+            pair = self._core.keys.check(request.headers.get("x-mbx-apikey"))
+            if route.security is Security.SIGNED:
+                now_ms = self._core.wall_ms()
+                payload = signed_rest_payload(request.query, request.body)
+                check_signature(pair, payload, params.get("signature"), encoding="latin-1")
+                check_window(params, now_ms)
         return Call(params, request.received_ns, recheck)
 
 

@@ -13,7 +13,7 @@ import msgspec
 import trio
 from attrs import frozen
 
-from propbot.simvenue.faces.auth import check_key, check_signature, check_window, signed_ws_payload
+from propbot.simvenue.faces.auth import check_signature, check_window, signed_ws_payload
 from propbot.simvenue.faces.client import WsClient
 from propbot.simvenue.faces.core import Core
 from propbot.simvenue.faces.errors import ApiError, RefusalTable, error_of
@@ -96,10 +96,10 @@ class WsApiSession:
         params = Params(values)
         core.counters.charge(method.weight if isinstance(method.weight, int) else method.weight(params))
         if method.security is not Security.NONE:
-            check_key(core.credentials, params.get("apiKey"))
-        if method.security is Security.SIGNED:
-            check_signature(core.credentials, signed_ws_payload(values), params.get("signature"), encoding="utf-8")
-            check_window(params, core.wall_ms())
+            pair = core.keys.check(params.get("apiKey"))
+            if method.security is Security.SIGNED:
+                check_signature(pair, signed_ws_payload(values), params.get("signature"), encoding="utf-8")
+                check_window(params, core.wall_ms())
         return await method.serve(Call(params, received_ns, lambda: check_window(params, core.wall_ms())))
 
 

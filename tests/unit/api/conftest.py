@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from decimal import Decimal
 
 import httpx
@@ -23,6 +23,8 @@ from propbot.domain.mode import CancelResult, Cause, HoldRecord, Mode, Profile
 from propbot.domain.news import News, Place
 from propbot.domain.orders import Balance, Fill, OrderRequest, OrderState, Purpose, Side
 from propbot.domain.status import Health, Incident
+from propbot.kit.redact import Redactor
+from propbot.secrets.keyring import SecretRow
 from propbot.status.board import Board
 from propbot.status.desk import (
     ApprovalOutcome,
@@ -33,6 +35,8 @@ from propbot.status.desk import (
     Decided,
     Done,
     EventQuery,
+    SecretsOutcome,
+    SecretsStored,
 )
 from propbot.status.incidents import Incidents
 from propbot.status.measures import Distribution, LedgerMeasures, Measures, VenueMeasures
@@ -182,6 +186,9 @@ class FakeDesk:
     latencies_ms: list[float] = field(factory=list)
     spreads: Series = field(factory=lambda: fill_series(Series((Tier(1, 900), Tier(10, 900))), make_spread, 25))
     pnl_points: Series = field(factory=lambda: fill_series(Series((Tier(5, 900), Tier(60, 900))), make_pnl, 25))
+    redactor: Redactor = field(factory=Redactor)
+    secret_rows: Sequence[SecretRow] = ()
+    secrets_outcome: SecretsOutcome | None = None
     journal: JournalCheck = field(factory=lambda: JournalCheck(True, 17, "ab" * 32, None, ""))
 
     def now_ns(self) -> int:
@@ -345,6 +352,17 @@ class FakeDesk:
         self.exempt = winddown_exempt
         self.heard.append("hold")
         return before
+
+    def secrets(self) -> Sequence[SecretRow]:
+        return self.secret_rows
+
+    def clean(self, text: str) -> str:
+        return self.redactor.clean(text)
+
+    async def store_secrets(self, values: Mapping[str, str], operator: str) -> SecretsOutcome:
+        self.heard.append(f"secrets by {operator}: {', '.join(values)}")
+        await trio.lowlevel.checkpoint()
+        return self.secrets_outcome or SecretsStored(tuple(values), dict.fromkeys(values, True))
 
     async def accept_baseline(self, venue: VenueId, asset: str, reason: str, operator: str) -> BaselineOutcome:
         self.heard.append(f"baseline by {operator}: {venue} {asset} {reason}")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tests.unit.feeds.conftest import Supervisor, WsVenue
 
 KEYS = Credentials("key", "secret")
+OTHER_KEYS = Credentials("other key", "other secret")
 READY = '{"id":"private","status":200,"result":{"subscriptionId":0}}'
 EXPIRED = '{"e":"listenKeyExpired","E":1,"listenKey":"L1"}'
 FILL = json.dumps(
@@ -205,8 +206,37 @@ async def test_a_refused_key_is_asked_with_once_a_minute_or_when_it_changed(
     assert "AccessRefused" in supervisor.ends[0]
     assert all("-2015" in state for state in um.states)
     del um.answers["POST"]
-    um.feed.access_changed()
+    um.feed.take_dialect(BinanceUm(OTHER_KEYS))
     await trio.sleep(12)
+    assert um.feed.up
+
+
+async def test_other_keys_open_another_session_at_once_and_the_first_is_no_failure(
+    venue: WsVenue, um: Desk, supervisor: Supervisor, autojump_clock: trio.testing.MockClock
+) -> None:
+    await venue.session()
+    began_s = trio.current_time()
+    um.feed.take_dialect(BinanceUm(OTHER_KEYS))
+    second = await venue.session(2)
+    assert "L2" in second.target
+    assert second.opened_s - began_s < 0.1
+    assert um.feed.up
+    assert um.states == ["up", "it is opened anew with other keys", "up"]
+    assert supervisor.ends == []
+
+
+async def test_other_keys_that_come_while_it_connects_are_used_too(
+    venue: WsVenue, um: Desk, autojump_clock: trio.testing.MockClock
+) -> None:
+    asked = um.feed.ask
+
+    async def ask_slowly(call: HttpCall) -> HttpReply:
+        if not um.calls:
+            um.feed.take_dialect(BinanceUm(OTHER_KEYS))
+        return await asked(call)
+
+    um.feed.ask = ask_slowly
+    assert "L2" in (await venue.session(2)).target
     assert um.feed.up
 
 

@@ -54,7 +54,7 @@ async def test_the_admin_port_takes_nothing_from_a_web_page(world, origin, autoj
 async def test_the_admin_port_is_no_host_but_this_machine(host, status):
     """A name of the page's own may resolve to 127.0.0.1."""
     asked = Request("GET", "/nope", "", {"host": host}, b"", 0)
-    assert (await Admin(FaultBox, VenueTrace, bool).answer(asked)).status == status
+    assert (await Admin(FaultBox, VenueTrace, bool, {}, bool).answer(asked)).status == status
 
 
 async def test_faults_are_made_listed_and_cleared_over_the_admin_port(world, autojump_clock):
@@ -107,6 +107,40 @@ async def test_the_log_tells_of_requests_orders_and_frames_since_a_row(world, au
     assert (await admin(world, "GET", "/log?since=x"))[0] == 400
     assert (await admin(world, "GET", "/nope"))[0] == 404
     assert (await admin(world, "PUT", "/log"))[0] == 405
+
+
+async def test_an_account_may_have_two_keys_and_one_may_be_taken_back(world, autojump_clock):
+    status, made = await admin(world, "POST", "/keys", {"venue": UM})
+    assert status == 201
+    first = world.access.venues[UM].api_key
+    _, listed = await admin(world, "GET", "/keys")
+    assert [row["api_key"] for row in listed["keys"] if row["venue"] == UM] == [first, made["api_key"]]
+    assert made["api_secret"] not in str(listed)
+    keys = world.access.inside.keys[UM]
+    assert keys.check(made["api_key"]).api_secret == made["api_secret"]
+    assert (await admin(world, "DELETE", f"/keys?venue={UM}&api_key={first}")) == (200, {"revoked": 1})
+    assert (await world.order(UM, "BUY", "0.002", "60000.10")).status == 401
+    assert (await admin(world, "DELETE", f"/keys?venue={UM}&api_key={first}"))[0] == 404
+    assert (await admin(world, "DELETE", f"/keys?venue=nope&api_key={first}"))[0] == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"venue": "nope"}, "venue"), ({"venue": UM, "api_key": "short"}, "api_key"), ({"venue": [UM]}, "venue"),
+        ({"venue": UM, "api_secret": "with-a-dash"}, "api_secret"), ({"venue": UM, "secret": "x"}, "secret"),
+        ([], "body"),
+    ],
+)
+async def test_a_wrong_key_is_a_400_that_names_its_field(world, body, field, autojump_clock):
+    status, answer = await admin(world, "POST", "/keys", body)
+    assert (status, answer["error"]["field"]) == (400, field)
+
+
+async def test_a_known_key_can_get_another_secret(world, autojump_clock):
+    first = world.access.venues[UM].api_key
+    await admin(world, "POST", "/keys", {"venue": UM, "api_key": first, "api_secret": "another0secret"})
+    assert (await world.order(UM, "BUY", "0.002", "60000.10")).body["code"] == -1022
 
 
 async def test_when_the_market_ends_the_host_says_so_and_stays(world, autojump_clock):

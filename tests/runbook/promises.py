@@ -29,6 +29,7 @@ AWAITED = {
     r"api/ui/secret|rotate-key|propbotctl.* secrets": "the routes of secrets",
     r"events/export|export-log": "the export of the journal",
     r"^/(pause|resume|status)$": "the Telegram bot",
+    r'"loop_venues": \["binance-um"\]|^GET /api/ui/control-state': "loop_venues that change without a restart",
 }
 """Steps that need parts which are not in this tree yet. To switch them on, empty this table."""
 
@@ -335,8 +336,15 @@ def with_an_incident(station: Station) -> None:
     venue.market_order("BUY", "0.050")
     station.wait(lambda: bool(station.ask("/api/ui/incidents")["items"]), "an incident")
     station.held()
-    asked = {"venue": "binance-um", "asset": "BTC", "reason": "the runbook's own trade"}
-    station.wait(lambda: station.http.post("/api/ui/baseline", json=asked).status_code == 200, "the baseline")
+
+    def agreed() -> bool:
+        for asset in ("BTC", "USDT"):
+            asked = {"venue": "binance-um", "asset": asset, "reason": "the runbook's own trade"}
+            station.http.post("/api/ui/baseline", json=asked)
+        components = station.ask("/api/ui/status/components")["components"]
+        return any(each["id"] == "recon" and each["status"] == "OK" for each in components)
+
+    station.wait(agreed, "an agreement of ledger and venue")
     venue.close()
 
 

@@ -1,26 +1,35 @@
-"""The commands. Each asks once, prints, and ends with an exit code that a script can rely on."""
+"""The commands: how it is now, and what steers it. Those that look at what happened are in `records`.
+
+Each asks, prints, and ends with an exit code that a script can rely on. What is slow to import is imported by the
+command that needs it.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
-from propbotctl import show
-from propbotctl.failures import PENDING, Failure, clean
+from propbotctl import records, show
+from propbotctl.failures import PENDING, clean
 from propbotctl.options import Target, target_options
+from propbotctl.records import page_options, page_params, print_answer, print_page
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
 _WORDS: Mapping[str, bool] = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
 _FLAGS = ("safe_mode", "dry_run_only")
 VERIFY_S_MAX = 60.0
+"""For what asks the venue or walks the whole journal."""
+SECRET_PATH = "/api/ui/secret"  # noqa: S105 (a path)
 UNCHANGED = "nothing changed: it was so already"
 _TEXTS = ("mode", "reason", "loop_pair")
 
 
 @click.group(context_settings=CONTEXT)
+@click.version_option(package_name="propbot", prog_name="propbotctl")
 @target_options
 def propbotctl(target: Target) -> None:
     """Look at a running PropBot, and steer it.
@@ -29,25 +38,66 @@ def propbotctl(target: Target) -> None:
     """
 
 
+for _command in records.COMMANDS:
+    propbotctl.add_command(_command)
+
+
 @propbotctl.command()
 @target_options
 def status(target: Target) -> None:
     """Overall status, mode, HOLD and alerts."""
-    _print(target, target.get("/api/ui/status/overview"), show.show_status)
+    print_answer(target, target.get("/api/ui/status/overview"), show.show_status)
 
 
 @propbotctl.command()
 @target_options
 def components(target: Target) -> None:
     """Every component, and the open incidents."""
-    _print(target, target.get("/api/ui/status/components"), show.show_components)
+    print_answer(target, target.get("/api/ui/status/components"), show.show_components)
 
 
 @propbotctl.command()
 @target_options
 def state(target: Target) -> None:
     """Loop, P&L, risk, venues and positions."""
-    _print(target, target.get("/api/ui/state"), show.show_state)
+    print_answer(target, target.get("/api/ui/state"), show.show_state)
+
+
+@propbotctl.command()
+@target_options
+def slo(target: Target) -> None:
+    """Each service level: what was measured, against its threshold."""
+    print_answer(target, target.get("/api/ui/status/slo"), show.show_slo)
+
+
+@propbotctl.command()
+@target_options
+def doctor(target: Target) -> None:
+    """Can I reach it, is it well, and what should I do next? Exit 1 when something is wrong."""
+    from propbotctl.doctor import Doctor
+
+    examined = Doctor(target)
+    examined.examine()
+    print_answer(target, examined.to_json(), show.show_checks)
+    if not examined.well:
+        raise SystemExit(1)
+
+
+@propbotctl.command()
+@click.option("--once", is_flag=True, help="Print one screen and end.")
+@click.option("--interval", type=click.FloatRange(0.2, 60), default=1.0, show_default=True, metavar="SEC")
+@target_options
+def top(target: Target, once: bool, interval: float) -> None:
+    """The whole desk on one screen, live, until Ctrl-C."""
+    from propbotctl.top import print_once, read_snapshot, run_live
+
+    snapshot = read_snapshot(target)
+    if target.json:
+        show.print_json(snapshot)
+    elif once or not sys.stdout.isatty():
+        print_once(snapshot)
+    else:
+        run_live(target, interval, snapshot)
 
 
 @propbotctl.command()
@@ -86,7 +136,7 @@ def control(target: Target) -> None:
 @target_options
 def control_get(target: Target) -> None:
     """Show them."""
-    _print(target, target.get("/api/ui/control-state"), show.show_control)
+    print_answer(target, target.get("/api/ui/control-state"), show.show_control)
 
 
 @control.command("set")
@@ -104,12 +154,11 @@ def approvals(target: Target) -> None:
 
 
 @approvals.command("list")
-@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
-@click.option("--cursor", metavar="C", help="The next page, as the page before named it.")
+@page_options
 @target_options
 def approvals_list(target: Target, limit: int, cursor: str | None) -> None:
     """Proposals, newest first."""
-    _print_page(target, "approvals", limit, cursor, show.show_approvals)
+    print_page(target, "approvals", page_params(limit, cursor), show.show_approvals)
 
 
 @approvals.command()
@@ -132,13 +181,42 @@ def approve(target: Target, approval_id: str) -> None:
 def reject(target: Target, approval_id: str, reason: str | None) -> None:
     """Refuse a proposal. Approvers may; also to withdraw their own (`pause` voids all that wait)."""
     _, answer = target.post(_approval_path(approval_id, "reject"), {} if reason is None else {"reason": reason})
-    _print(target, answer, lambda shown: show.show_approval(shown["approval"]))
+    print_answer(target, answer, lambda shown: show.show_approval(shown["approval"]))
 
 
 def _approval_path(approval_id: str, verb: str) -> str:
     if not (approval_id.isascii() and approval_id.isalnum()):
         raise click.UsageError(f"{approval_id!r} is no ID; propbotctl approvals list shows them")
     return f"/api/ui/approvals/{approval_id}/{verb}"
+
+
+@propbotctl.command("rotate-key")
+@click.option(
+    "--name", "names", multiple=True, metavar="N",
+    help="The secret; again for a pair.  [default: that of the first loop venue, _TESTNET unless live]",
+)
+@click.option(
+    "--value", "values", multiple=True, metavar="V",
+    help="Its new value; others of this machine can see it here.  [default: from standard input]",
+)
+@target_options
+def rotate_key(target: Target, names: Sequence[str], values: Sequence[str]) -> None:
+    """Store new keys, and swap them in. Values from standard input: a line for each --name, or a JSON object."""
+    from propbotctl.secrets import gather
+
+    secrets = gather(target, names, values)
+    if values:
+        click.echo("warning: --value is seen by `ps` and kept by the shell's history: use standard input", err=True)
+    _, answer = target.call("POST", SECRET_PATH, body=secrets, timeout_s=VERIFY_S_MAX)
+    print_answer(target, answer, show.show_rotated)
+
+
+@propbotctl.command("secrets")
+@page_options
+@target_options
+def secrets(target: Target, limit: int, cursor: str | None) -> None:
+    """Which secrets are stored, since when, and which source is in force; never their values."""
+    print_page(target, "secret", page_params(limit, cursor), show.show_secrets)
 
 
 @propbotctl.group()
@@ -165,67 +243,6 @@ def baseline_accept(target: Target, venue: str, asset: str, reason: str) -> None
         raise SystemExit(PENDING)
 
 
-def _list_command(name: str, about: str, print_items: Callable[[Sequence[Mapping[str, Any]]], None]) -> None:
-    @propbotctl.command(name, help=about)
-    @click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
-    @click.option("--cursor", metavar="C", help="The next page, as the page before named it.")
-    @target_options
-    def list_items(target: Target, limit: int, cursor: str | None) -> None:
-        _print_page(target, name, limit, cursor, print_items)
-
-
-_list_command("orders", "Orders, newest first.", show.show_orders)
-_list_command("fills", "Fills, newest first.", show.show_fills)
-_list_command("lots", "Opened pairs, newest first.", show.show_lots)
-_list_command("positions", "Open positions.", show.show_positions)
-_list_command("events", "The journal, newest first.", show.show_events)
-
-
-@propbotctl.group("incidents", invoke_without_command=True)
-@click.option("--limit", type=click.IntRange(1, 1000), default=20, show_default=True)
-@click.pass_context
-@target_options
-def incidents(context: click.Context, target: Target, limit: int) -> None:
-    """What went wrong, newest first; `incidents ack` says that you have seen one."""
-    if context.invoked_subcommand is None:
-        answer = target.get("/api/ui/incidents", {"limit": str(limit)})
-        _print(target, answer, lambda page: show.show_incidents(page["items"]))
-
-
-@incidents.command("show")
-@click.argument("incident_id", metavar="ID", type=click.IntRange(1))
-@target_options
-def show_incident(target: Target, incident_id: int) -> None:
-    """One incident with its timeline."""
-    answer = target.get("/api/ui/incidents", {"limit": "1", "cursor": str(incident_id + 1)})
-    found = [item for item in answer["items"] if item["id"] == incident_id]
-    if not found:
-        raise Failure(f"there is no incident {incident_id}", "`propbotctl incidents` lists them")
-    _print(target, found[0], show.show_incident)
-
-
-@incidents.command("ack")
-@click.argument("incident_id", metavar="ID", type=click.IntRange(1))
-@click.option("--note", metavar="TEXT", help="What you found, or what you do about it.")
-@target_options
-def acknowledge_incident(target: Target, incident_id: int, note: str | None) -> None:
-    """Acknowledge an incident."""
-    body = {} if note is None else {"note": note}
-    _, answer = target.call("POST", f"/api/ui/incidents/{incident_id}/ack", body=body)
-    _print(target, answer, show.show_incident)
-
-
-def _print_page(
-    target: Target, name: str, limit: int, cursor: str | None,
-    print_items: Callable[[Sequence[Mapping[str, Any]]], None],
-) -> None:
-    params = {"limit": str(limit)} | ({} if cursor is None else {"cursor": cursor})
-    answer = target.get(f"/api/ui/{name}", params)
-    _print(target, answer, lambda page: print_items(page["items"]))
-    if answer["next_cursor"] is not None and not target.json:
-        click.echo(f"older ones: --cursor {answer['next_cursor']}", err=True)
-
-
 @propbotctl.group()
 @target_options
 def audit(target: Target) -> None:
@@ -237,16 +254,9 @@ def audit(target: Target) -> None:
 def audit_verify(target: Target) -> None:
     """Is the journal the one that was written? Exit 1 with the first bad row if not."""
     _, answer = target.call("GET", "/api/ui/audit/verify", timeout_s=VERIFY_S_MAX)
-    _print(target, answer, show.show_journal_check)
+    print_answer(target, answer, show.show_journal_check)
     if not answer["ok"]:
         raise SystemExit(1)
-
-
-def _print(target: Target, answer: dict[str, Any], plain: Callable[[dict[str, Any]], None]) -> None:
-    if target.json:
-        show.print_json(answer)
-    else:
-        plain(answer)
 
 
 def _patch(target: Target, body: dict[str, Any], unchanged: str = UNCHANGED) -> None:

@@ -28,6 +28,14 @@ class Failure(click.ClickException):
             click.echo(f"  {clean(step)}", file=file, err=True)
 
 
+class NotThere(Failure):
+    """404: no such thing, or a service that is older than this command."""
+
+
+class NotNow(Failure):
+    """429 or 503: the same may be granted a little later."""
+
+
 class Misused(Failure):
     exit_code = 2
 

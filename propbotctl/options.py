@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import wraps
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import click
 
+if TYPE_CHECKING:
+    from propbotctl.client import Answer
+
 DEFAULT_BASE_URL = "http://127.0.0.1:8000"
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True)
@@ -33,9 +38,22 @@ class Target:
         return self.call("POST", path, body=body)
 
     def call(self, method: str, path: str, **more: Any) -> tuple[int, dict[str, Any]]:
-        from propbotctl.client import call
+        answer = self.ask(method, path, **more)
+        return answer.status, answer.body
 
-        return call(method, self.base_url, path, token=self.token, ca_file=self.ca_file, **more)
+    def ask(self, method: str, path: str, **more: Any) -> Answer:
+        from propbotctl.client import ask
+
+        return ask(method, self.base_url, path, token=self.token, ca_file=self.ca_file, **more)
+
+    def open_stream(self, path: str, **more: Any) -> AbstractContextManager[Iterator[bytes]]:
+        from propbotctl.client import open_stream
+
+        return open_stream(self.base_url, path, token=self.token, ca_file=self.ca_file, **more)
+
+
+def is_loopback(base_url: str) -> bool:
+    return urlsplit(base_url).hostname in LOOPBACK
 
 
 def _is_address(url: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
@@ -16,6 +17,10 @@ Row = Mapping[str, Any]
 
 def print_json(answer: Mapping[str, Any]) -> None:
     click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+
+
+def print_json_line(answer: Mapping[str, Any]) -> None:
+    click.echo(json.dumps(answer, ensure_ascii=False, separators=(",", ":")))
 
 
 def line(text: str) -> None:
@@ -234,3 +239,47 @@ def show_journal_check(answer: Mapping[str, Any]) -> None:
     else:
         line(f"first bad row: {answer['first_bad']}: {answer.get('reason') or 'it breaks the chain'}")
         line(f"{answer['rows']} rows before it are as they were written")
+
+
+def show_event_line(event: Row) -> None:
+    """One of a live list: a line each, so that it can be piped."""
+    where = event["venue"] or event["source"]
+    about = f"{event['level']} {event['kind']}" + (f" {where}" if where else "")
+    line(f"{clock(event['ts'])} {about}: {event['message']}")
+
+
+def show_pnl(pnl: Row) -> None:
+    for name in ("equity", "realised", "unrealised", "fees", "funding", "day"):
+        line(f"{name}={money(pnl[name])}")
+
+
+def show_slo(answer: Row) -> None:
+    rows = [
+        (name, each["state"], word(each["value"]), each["threshold"], each["unit"], each["samples"])
+        for name, each in answer["metrics"].items()
+    ]
+    table(("service level", "state", "value", "threshold", "unit", "samples"), rows, "nothing is measured yet")
+
+
+def show_checks(answer: Row) -> None:
+    rows = [(each["check"], each["result"], each["found"]) for each in answer["checks"]]
+    table(("check", "result", "found"), rows, "nothing was checked")
+    for each in answer["checks"]:
+        if each["next"]:
+            line(f"{each['check']}: {each['next']}")
+    counts = Counter(each["result"] for each in answer["checks"])
+    line(", ".join(f"{count} {result}" for result, count in counts.items()))
+
+
+def show_rotated(answer: Row) -> None:
+    line(f"status={answer['status']}")
+    for name in answer["updated"]:
+        checked = answer["checked"].get(name)
+        line(f"{name}: stored, {'checked with a signed read' if checked else 'not checked with the venue'}")
+    for warning in answer.get("warnings", ()):
+        line(f"warning: {warning}")
+
+
+def show_secrets(items: Sequence[Row]) -> None:
+    rows = [(i["name"], i["version"], clock(i["ts"]), i["source"]) for i in items]
+    table(("secret", "version", "since", "source"), rows, "no secret is stored")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qsl
 
 import pytest
 from click.testing import CliRunner
@@ -125,6 +126,19 @@ STATE = {
         }
     },
 }
+SLO = {
+    "ts": SINCE,
+    "metrics": {
+        "tick_to_order_p95": {
+            "title": "Tick to order, p95", "value": 463.8533, "threshold": 50.0, "unit": "ms", "window_s": 600.0,
+            "state": "BREACH", "samples": 60, "severity": "P1",
+        },
+        "cancel_failure_rate": {
+            "title": "Cancel failures", "value": None, "threshold": 0.5, "unit": "ratio", "window_s": 600.0,
+            "state": "unknown", "samples": 0, "severity": "P0",
+        },
+    },
+}
 ITEMS = {
     "orders": {
         "ts": SINCE,
@@ -181,7 +195,7 @@ ITEMS["approvals"] = APPROVAL
 
 
 class FakeApi:
-    """`answers` by path or method: (status, body); `asked` keeps what came."""
+    """`answers` by path or method: (status, body), or what makes it of the query; `asked` keeps what came."""
 
     def __init__(self):
         self.asked = []
@@ -190,9 +204,12 @@ class FakeApi:
             "/api/ui/status/components": (200, COMPONENTS),
             "/api/ui/state": (200, STATE),
             "/api/ui/control-state": (200, CONTROL),
+            "/api/ui/status/slo": (200, SLO),
+            "/healthz": (200, {"status": "ok"}),
             **{f"/api/ui/{name}": (200, {"items": [item], "next_cursor": "5"}) for name, item in ITEMS.items()},
         }
         self.url = ""
+        self.date = "Mon, 23 Nov 2026 03:12:09 GMT"
 
     def refuse(self, status, message, **more):
         self.answers["PATCH"] = (status, {"error": {"code": "x", "message": message}, **more})
@@ -207,7 +224,8 @@ class FakeApi:
             {"method": method, "path": path, "query": query, "token": headers.get("Authorization"), "body": body}
         )
         nothing = (404, {"error": {"code": "not_found", "message": "nothing here"}})
-        return self.answers.get("*") or self.answers.get(method) or self.answers.get(path, nothing)
+        found = self.answers.get("*") or self.answers.get(method) or self.answers.get(path, nothing)
+        return found(dict(parse_qsl(query))) if callable(found) else found
 
 
 @pytest.fixture
@@ -226,6 +244,9 @@ def api():
 
         do_GET = do_PATCH = do_POST = handle_any
 
+        def date_time_string(self, timestamp=None):
+            return fake.date
+
         def log_message(self, *args):
             pass
 
@@ -242,8 +263,8 @@ def api():
 def run(api):
     """Run a command against the fake API; environment variables by name."""
 
-    def run(*args, **env):
+    def run(*args, stdin=None, **env):
         runner = CliRunner(env={"PROPBOT_BASE_URL": api.url, "API_TOKEN": None, "COLUMNS": "80", **env})
-        return runner.invoke(propbotctl, args)
+        return runner.invoke(propbotctl, args, input=stdin)
 
     return run

@@ -1,0 +1,47 @@
+"""Every command of both runbooks, typed as it is written, in the order in which it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.runbook.documents import DOCUMENTS, Step, read_sections, read_steps
+from tests.runbook.promises import keep
+from tests.runbook.station import Station, open_station
+
+STEPS = [step for document in DOCUMENTS for step in read_steps(document)]
+
+
+@pytest.fixture(scope="session")
+def station_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Station]]:
+    """One station a document, for all of its steps; the one before is closed."""
+    opened: dict[str, Station] = {}
+    with ExitStack() as stack:
+
+        def open_for(document: str) -> Station:
+            if document not in opened:
+                stack.pop_all().close()
+                opened.clear()
+                opened[document] = stack.enter_context(open_station(tmp_path_factory.mktemp(document)))
+            return opened[document]
+
+        yield open_for
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
+def test_a_step_keeps_its_promise(station_of: Callable[[str], Station], step: Step) -> None:
+    keep(step, station_of)
+
+
+def test_both_documents_have_the_same_sections() -> None:
+    own_of_english = [0]
+    assert [section for section in read_sections("en") if section not in own_of_english] == read_sections("ru")
+
+
+def test_the_russian_text_names_todays_command() -> None:
+    text = DOCUMENTS["ru"].read_text(encoding="utf-8")
+    assert "propbotctl.py" not in text
+    assert len(read_steps("ru")) >= 37
+    assert len(read_steps("en")) >= 60

@@ -1,0 +1,104 @@
+"""The container's files hold the rules of the threat model, and their example of `.env` is one that starts safely."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from propbot.domain.errors import SettingsError
+from propbot.domain.mode import Mode
+from propbot.settings import load_settings
+from propbot.settings_groups import known_names
+from tests.deploy_rules import compose_problems, dockerfile_problems, read_example
+
+ROOT = Path(__file__).parents[2]
+COMPOSE, DOCKERFILE = ROOT / "deploy" / "docker-compose.prod.yml", ROOT / "deploy" / "Dockerfile"
+EXAMPLE = ROOT / "deploy" / "env.example.prod"
+FILL = {"CHANGE_ME_API_TOKEN": "f" * 48}
+
+
+def test_the_compose_file_holds_every_rule():
+    assert compose_problems(COMPOSE) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "rule"),
+    [
+        ('user: "1000:1000"', 'user: "0:0"', "user 1000:1000"),
+        ("read_only: true", "read_only: false", "read_only"),
+        ("      - ALL", "      - NET_RAW", "cap_drop ALL"),
+        ("no-new-privileges:true", "seccomp:unconfined", "no-new-privileges"),
+        ("stop_grace_period: 40s", "stop_grace_period: 10s", "stop_grace_period"),
+        ('"127.0.0.1:${', '"${', "published on loopback alone"),
+        ("../data:/app/data", "/:/host", "only ../data is mounted"),
+        ("- ../.env", "- .env", ".env reaches it"),
+        ("pids_limit: 128", "pids_limit: 0", "pids limit"),
+        ("mem_limit: 1g", "mem_limit: 0", "memory limit"),
+        ("- /tmp:size", "- /var:size", "tmpfs /tmp"),
+    ],
+)
+def test_a_compose_file_that_breaks_a_rule_is_found(tmp_path, old, new, rule):
+    text = COMPOSE.read_text()
+    assert old in text
+    broken = tmp_path / "compose.yml"
+    broken.write_text(text.replace(old, new))
+    assert rule in compose_problems(broken)
+
+
+def test_the_dockerfile_holds_every_rule():
+    assert dockerfile_problems(DOCKERFILE) == []
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "rule"),
+    [
+        ("USER 1000:1000", "USER root", "user 1000:1000"),
+        ('ENTRYPOINT ["propbot"]', "ENTRYPOINT propbot", "no shell in front"),
+        ("/healthz", "/", "a health check without a shell"),
+        ("python:3.12-slim", "python:latest", "base image by ARG"),
+    ],
+)
+def test_a_dockerfile_that_breaks_a_rule_is_found(tmp_path, old, new, rule):
+    broken = tmp_path / "Dockerfile"
+    broken.write_text(DOCKERFILE.read_text().replace(old, new))
+    assert rule in dockerfile_problems(broken)
+
+
+def test_what_is_built_from_holds_no_secret_and_no_data():
+    kept = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and not line.startswith("#")]
+    assert kept[0] == "*"
+    allowed = {line.removeprefix("!") for line in kept if line.startswith("!")}
+    assert allowed == {"pyproject.toml", "README.md", "LICENSE", "propbot", "propbotctl", "wheelhouse"}
+
+
+def test_the_example_starts_in_hold_with_both_safeties_on(tmp_path):
+    settings = load_settings(read_example(EXAMPLE, FILL), None)
+    assert settings.start.mode is Mode.HOLD
+    assert settings.start.safe_mode
+    assert settings.start.dry_run_only
+    assert settings.warnings == ()
+
+
+def test_the_example_with_the_containers_own_settings_starts_too():
+    own = yaml.safe_load(COMPOSE.read_text())["services"]["propbot"]["environment"]
+    plain = {name: re.sub(r"\$\{\w+:-(.*)\}", r"\1", str(value)) for name, value in own.items()}
+    settings = load_settings({**read_example(EXAMPLE, FILL), **plain}, None)
+    assert str(settings.house.data_dir) == "/app/data"
+    assert settings.api.host == "0.0.0.0"
+
+
+def test_a_placeholder_that_was_left_is_refused_by_name():
+    with pytest.raises(SettingsError, match="API_TOKEN"):
+        load_settings(read_example(EXAMPLE, {"CHANGE_ME_API_TOKEN": "CHANGE_ME_API_TOKEN"}), None)
+
+
+def test_every_name_in_the_example_is_a_setting_and_every_placeholder_says_its_name():
+    awaited = {"TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID"}  # settings of the Telegram bot, which is not in this tree yet
+    found = re.findall(r"^#?([A-Z][A-Z_]+)=(.*)$", EXAMPLE.read_text(), re.MULTILINE)
+    assert {name for name, _ in found} <= known_names() | awaited
+    placeholders = {name: value for name, value in found if "CHANGE_ME" in value}
+    assert placeholders == {name: f"CHANGE_ME_{name}" for name in placeholders}
+    assert {"API_TOKEN", "BINANCE_UM_API_KEY_TESTNET", "TELEGRAM_BOT_TOKEN"} <= set(placeholders)

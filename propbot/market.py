@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from math import inf
 from typing import Any
 
 from attrs import define, field
@@ -20,9 +21,13 @@ PRICE_BAND_BPS = 500.0
 """Mids of one pair on two venues are never so far apart for long: BTC's perp and spot parted by one or two percent in
 the worst hours. What is further away is a wrong price, or a market for people; which of the two it is can't be told."""
 
+JUMP_S = 60.0
+"""How long a price is not believed that is further than that from the same venue's last sound one. Both venues may lie at
+once, and alike; by then the book has been compared with a snapshot. A market that really jumps goes on after it."""
+
 
 def is_absurd(mid: float, other_mid: float) -> bool:
-    """Whether two venues' mids, both above zero, lie further apart than `PRICE_BAND_BPS`."""
+    """Whether two mids, both above zero, lie further apart than `PRICE_BAND_BPS`."""
     return abs(mid - other_mid) * 20_000.0 > PRICE_BAND_BPS * (mid + other_mid)
 
 
@@ -37,6 +42,21 @@ class TradingMarket:
     book_age_s_max: float
     funding: dict[VenueId, FundingDue] = field(factory=dict)
     """Of the perps, once it was read."""
+    _sound: dict[VenueId, float] = field(factory=dict)
+    """Each venue's mid, twice, when both were last believed."""
+    _sound_mono_s: float = -inf
+
+    def note_mids(self, venues: Sequence[VenueId], first: float, second: float, now_mono_s: float) -> bool:
+        """Twice the mids of two synchronised books that agree with each other, at each frame; False if one of them has
+        jumped."""
+        sound = self._sound
+        if now_mono_s - self._sound_mono_s <= JUMP_S and (
+            is_absurd(first, sound[venues[0]]) or is_absurd(second, sound[venues[1]])
+        ):
+            return False
+        sound[venues[0]], sound[venues[1]] = first, second
+        self._sound_mono_s = now_mono_s
+        return True
 
     def distrust(self, venue: VenueId) -> str | None:
         """Why the book of `venue` can't be traded on now."""
@@ -52,7 +72,14 @@ class TradingMarket:
             late = book.venue_lag_ms > self.book_age_s_max * 1000
             told = "the venue's own time in its frames is older than" if late else "no frame for"
             return f"{venue}: {told} {self.book_age_s_max:g} s"
-        return self._out_of_band(venue)
+        return self._out_of_band(venue) or self._jumped(venue)
+
+    def _jumped(self, venue: VenueId) -> str | None:
+        sound = self._sound.get(venue)
+        left_s = self._sound_mono_s + JUMP_S - self.clock.mono_s()
+        if sound is not None and left_s >= 0 and is_absurd(self.books[venue].mid * 2, sound):
+            return f"{venue}: its price moved by more than {PRICE_BAND_BPS / 100:g} % at once"
+        return None
 
     def _out_of_band(self, venue: VenueId) -> str | None:
         mid = self.books[venue].mid

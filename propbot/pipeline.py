@@ -157,7 +157,7 @@ class Pipeline:
             return
         bid, ask, other_bid, other_ask = first.best_bid, first.best_ask, second.best_bid, second.best_ask
         mids, other_mids = bid + ask, other_bid + other_ask
-        if is_absurd(mids, other_mids):
+        if is_absurd(mids, other_mids) or not self.market.note_mids(self.venues, mids, other_mids, now):
             self.basis.pause(now)  # one second of it would spoil the basis for minutes
             return
         self.basis.observe((other_mids - mids) / (mids + other_mids) * 20_000.0, now)

@@ -104,3 +104,25 @@ async def test_a_429_whose_body_comes_too_slowly_is_obeyed_all_the_same(
         await hold_still(world)
         await world.stop_bot()
         assert_invariants(world)
+
+
+async def test_what_both_venues_say_alike_and_all_of_a_sudden_is_not_believed(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """Seed 94: both feeds ten times too low in the same moment agreed with each other, and were traded on."""
+    async with open_world(tmp_path, seed=94) as world:
+        bot = await world.start_bot()
+        await trio.sleep(12)
+        for venue in ("binance-um", "binance-spot"):
+            world.inject(venue, "absurd_price", params={"factor": 0.1, "seconds": 10.0})
+        sent = len(world.of_kind("order_send"))
+        await trio.sleep(2)
+        assert all("at once" in str(bot.market.distrust(venue)) for venue in bot.market.books)
+        await trio.sleep(30)
+        later = world.of_kind("order_send")[sent:]
+        assert later, "it trades on with the prices that are sound"
+        mark = float(world.engine("binance-um").mark_price("BTCUSDT"))
+        assert all(0.9 < float(row["price"]) / mark < 1.1 for row in later)
+        await hold_still(world)
+        await world.stop_bot()
+        assert_invariants(world)

@@ -22,8 +22,8 @@ PRICE_BAND_BPS = 500.0
 the worst hours. What is further away is a wrong price, or a market for people; which of the two it is can't be told."""
 
 JUMP_S = 60.0
-"""How long a price is not believed that is further than that from the same venue's last sound one. Both venues may lie at
-once, and alike; by then the book has been compared with a snapshot. A market that really jumps goes on after it."""
+"""How long a price is not believed that is further than that from the same venue's last sound one. Both venues may lie
+at once, and alike; by then the book has been compared with a snapshot. A market that really jumps goes on after it."""
 
 
 def is_absurd(mid: float, other_mid: float) -> bool:

@@ -15,10 +15,10 @@ from propbot.api.docs import OPEN_ENDPOINTS, install_docs
 from propbot.api.incidents import incident_routes
 from propbot.api.lists import list_routes
 from propbot.api.looks import look_routes
-from propbot.api.replies import install_error_replies
+from propbot.api.replies import BODY_KIB_MAX, install_error_replies
 from propbot.status.desk import Desk
 
-BODY_BYTES_MAX = 8 * 1024
+BODY_BYTES_MAX = BODY_KIB_MAX * 1024
 BODY_S_MAX = 10
 
 

@@ -20,9 +20,11 @@ from werkzeug.exceptions import HTTPException
 
 from propbot.domain.errors import LedgerError
 
+BODY_KIB_MAX = 64
+
 log = logging.getLogger(__name__)
 
-_CODES = {
+CODES = {
     400: "bad_request",
     401: "unauthorised",
     403: "forbidden",
@@ -42,7 +44,7 @@ _CODES = {
 _MESSAGES = {
     404: "there is nothing at this path; /docs lists what there is",
     405: "this path does not take this method; /docs lists what it takes",
-    413: "the body is larger than 8 KiB",
+    413: f"the body is larger than {BODY_KIB_MAX} KiB",
     500: "the service failed to answer this request; its log has the error",
 }
 
@@ -96,7 +98,7 @@ def error_body(status: int, message: str) -> bytes:
 
 
 def _error(error: ApiError) -> dict[str, Any]:
-    body: dict[str, Any] = {"code": _CODES.get(error.status, "error"), "message": error.message}
+    body: dict[str, Any] = {"code": CODES.get(error.status, "error"), "message": error.message}
     if error.fields:
         body["fields"] = error.fields
     return {"error": body, **error.extra}

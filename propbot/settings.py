@@ -7,7 +7,7 @@ a test holds it to that.
 from __future__ import annotations
 
 import difflib
-import os.path
+import os
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
@@ -21,6 +21,7 @@ from propbot.control.operators import BadOperators, Operator, Operators, open_to
 from propbot.domain.errors import SettingsError
 from propbot.domain.instruments import VenueId
 from propbot.domain.mode import Mode, Profile
+from propbot.kit.server_tls import server_tls
 from propbot.settings_groups import (
     KEY_NAMES,
     SECRET_NAMES,
@@ -45,6 +46,7 @@ __all__ = ["Api", "Guarding", "House", "Paper", "Risk", "Settings", "Start", "Tr
 
 G = TypeVar("G", bound=Group)
 
+_OPTIONAL = ("PAPER_VENUES", "OPERATORS_FILE", "API_TLS_CERT_FILE", "API_TLS_KEY_FILE", "PROPBOT_CRASH_AT")
 _FOREIGN_NAMES = frozenset({"PROPBOT_BASE_URL"})
 """Not ours to read: propbotctl's."""
 
@@ -84,11 +86,13 @@ def load_settings(environ: Mapping[str, str], env_file: Path | None) -> Settings
     if profile is Profile.PAPER:
         problems += _missing_files(paper, trading)
     problems += _access_problems(profile, api, token_given="API_TOKEN" in raw or people.by_file)
+    bad_tls, tls_words = _tls_problems(api)
+    problems += bad_tls
     if house.crash_at is not None and profile is Profile.LIVE:
         problems.append(f"PROPBOT_CRASH_AT={house.crash_at}: accepted: never with PROFILE=live")
     if problems:
         raise SettingsError(problems, _warnings(environ, from_file))
-    warnings = _warnings(environ, from_file) + readable
+    warnings = _warnings(environ, from_file) + readable + tls_words
     if profile is not Profile.PAPER and start.mode is not Mode.HOLD:
         warnings.append(f"MODE={start.mode.value} was ignored: {profile.value} always starts in HOLD")
         start = start.model_copy(update={"mode": Mode.HOLD})
@@ -127,7 +131,7 @@ def _read_profile(given: Mapping[str, str], problems: list[str]) -> Profile:
 
 def _unset(name: str, value: str) -> bool:
     """An empty optional setting is one that was not set (compose files pass such). An empty token is a mistake."""
-    return value == "" and (name in KEY_NAMES or name in ("PAPER_VENUES", "PROPBOT_CRASH_AT", "OPERATORS_FILE"))
+    return value == "" and (name in KEY_NAMES or name in _OPTIONAL)
 
 
 def _read(
@@ -242,12 +246,33 @@ def _access_problems(profile: Profile, api: Api, *, token_given: bool) -> list[s
             f"API_TOKEN is not set: accepted: {accepted(Api, 'API_TOKEN')} "
             "(it may be absent only with PROFILE=paper and API_HOST on a loopback address)"
         )
-    if not api.on_loopback and not api.trusted_proxy:
+    if not api.on_loopback and not api.speaks_tls:
         problems.append(
-            f"API_HOST={api.host}: accepted: a loopback address, or any with TRUSTED_PROXY=true behind a proxy "
-            "that speaks TLS"
+            f"API_HOST={api.host}: accepted: a loopback address, or any with API_TLS_CERT_FILE and API_TLS_KEY_FILE, "
+            "or with TRUSTED_PROXY behind a proxy that speaks TLS"
         )
     return problems
+
+
+def _tls_problems(api: Api) -> tuple[list[str], list[str]]:
+    """What is wrong with certificate and key, and what should be said of them."""
+    cert, key = api.tls_cert_file, api.tls_key_file
+    if cert is None and key is None:
+        return [], []
+    if cert is None or key is None:
+        return ["API_TLS_CERT_FILE and API_TLS_KEY_FILE: accepted: both or neither"], []
+    unreadable = [
+        f"{name}={path}: can't be read"
+        for name, path in (("API_TLS_CERT_FILE", cert), ("API_TLS_KEY_FILE", key)) if not os.access(path, os.R_OK)
+    ]
+    if unreadable:
+        return unreadable, []
+    try:
+        server_tls(cert, key)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        return [f"API_TLS_CERT_FILE={cert}, API_TLS_KEY_FILE={key}: are no certificate and its key: {error}"], []
+    open_key = f"API_TLS_KEY_FILE={key} is open to others than its owner: chmod 600 {key}"
+    return [], [open_key] if open_to_others(key) else []
 
 
 def _is_variable(name: str) -> bool:

@@ -12,6 +12,7 @@ from propbot.api.auth import Auth, install_auth
 from propbot.api.baseline import baseline_routes
 from propbot.api.control import control_routes
 from propbot.api.docs import OPEN_ENDPOINTS, install_docs
+from propbot.api.gate import Door, install_gate
 from propbot.api.incidents import incident_routes
 from propbot.api.lists import list_routes
 from propbot.api.looks import look_routes
@@ -22,29 +23,26 @@ BODY_BYTES_MAX = BODY_KIB_MAX * 1024
 BODY_S_MAX = 10
 
 
-def make_api(desk: Desk, *, auth: Auth) -> QuartTrio:
+def make_api(desk: Desk, *, auth: Auth, door: Door | None = None) -> QuartTrio:
     """Every path of the REST contract. Served by `server.run_api`, or called in memory by tests and simulations."""
     app = QuartTrio("propbot.api", static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES_MAX
     app.config["BODY_TIMEOUT"] = BODY_S_MAX
     app.url_map.merge_slashes = False  # //api is a 404 in our form, no redirect in HTML to wherever Host says
     install_error_replies(app)
-    install_auth(
-        app, auth, open_endpoints={"looks.healthz", *OPEN_ENDPOINTS}, needs=APPROVER_ENDPOINTS,
-        on_refused=desk.note_refused,
-    )
+    install_auth(app, auth, needs=APPROVER_ENDPOINTS, on_refused=desk.note_refused)
     for make in (
         look_routes, list_routes, audit_routes, control_routes, incident_routes, approval_routes, baseline_routes,
     ):
         app.register_blueprint(make(desk))
     install_docs(app, desk.version, with_token=not auth.off)
-    app.after_request(_harden)
     _measure(app, desk)
+    install_gate(app, auth, door or Door(), open_endpoints={"looks.healthz", *OPEN_ENDPOINTS})
     return app
 
 
 def _measure(app: QuartTrio, desk: Desk) -> None:
-    """How long each answer took to make, its refusals included."""
+    """How long each answer took to make; what the gate refuses is none of ours, and would flatter the figure."""
 
     async def begin() -> None:
         g.began_mono_s = trio.current_time()
@@ -54,12 +52,6 @@ def _measure(app: QuartTrio, desk: Desk) -> None:
             desk.note_request((trio.current_time() - g.began_mono_s) * 1000)
         return response
 
-    app.before_request_funcs.setdefault(None, []).insert(0, begin)  # before the one that asks for the token
+    app.before_request_funcs.setdefault(None, []).insert(0, begin)  # before the one that looks at the role
     app.after_request(end)
 
-
-async def _harden(response: Response) -> Response:
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["Content-Security-Policy"] = "frame-ancestors 'none'"  # /docs has buttons that change things
-    return response

@@ -92,9 +92,9 @@ def error_reply(error: ApiError) -> Response:
     return json_reply(_error(error), error.status, error.headers)
 
 
-def error_body(status: int, message: str) -> bytes:
-    """For the server, which has to answer what never became a request."""
-    return _text(_error(ApiError(status, message))).encode()
+def error_content(error: ApiError) -> bytes:
+    """For the gate and the server, which answer what never comes to the framework."""
+    return _text(_error(error)).encode()
 
 
 def _error(error: ApiError) -> dict[str, Any]:

@@ -50,11 +50,11 @@ class Serving:
 
 
 @asynccontextmanager
-async def open_serving(app):
+async def open_serving(app, *, tls=None):
     shutdown, ended = trio.Event(), trio.Event()
 
     async def serve(task_status=trio.TASK_STATUS_IGNORED):
-        await run_api(app, "127.0.0.1", 0, shutdown=shutdown, task_status=task_status)
+        await run_api(app, "127.0.0.1", 0, tls=tls, shutdown=shutdown, task_status=task_status)
         ended.set()
 
     with trio.fail_after(20):

@@ -11,7 +11,7 @@ from propbot.api.audit import audit_routes
 from propbot.api.auth import Auth, install_auth
 from propbot.api.baseline import baseline_routes
 from propbot.api.control import control_routes
-from propbot.api.docs import OPEN_ENDPOINTS, install_docs
+from propbot.api.docs import HEALTH_ENDPOINT, OPEN_ENDPOINTS, install_docs
 from propbot.api.gate import Door, install_gate
 from propbot.api.incidents import incident_routes
 from propbot.api.lists import list_routes
@@ -37,7 +37,7 @@ def make_api(desk: Desk, *, auth: Auth, door: Door | None = None) -> QuartTrio:
         app.register_blueprint(make(desk))
     install_docs(app, desk.version, with_token=not auth.off)
     _measure(app, desk)
-    install_gate(app, auth, door or Door(), open_endpoints={"looks.healthz", *OPEN_ENDPOINTS})
+    install_gate(app, auth, door or Door(), open_endpoints={HEALTH_ENDPOINT, *OPEN_ENDPOINTS})
     return app
 
 

@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 
 from attrs import frozen
 
+from propbot.api.bodies import TEXT_MAX
 from propbot.api.replies import ApiError, said_of
 from propbot.status.desk import EventQuery
 
 LIMIT_MAX = 1000
 LIMIT_DEFAULT = 100
 CURSOR_DIGITS_MAX = 18
-TEXT_MAX = 100
 NS_MAX = 2**63 - 1
 """What the ledger's integers hold: from 1677-09-21 to 2262-04-11."""
 

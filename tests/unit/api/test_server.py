@@ -50,14 +50,14 @@ class Serving:
 
 
 @asynccontextmanager
-async def open_serving(app, *, tls=None):
+async def open_serving(app, *, tls=None, seconds=20):
     shutdown, ended = trio.Event(), trio.Event()
 
     async def serve(task_status=trio.TASK_STATUS_IGNORED):
         await run_api(app, "127.0.0.1", 0, tls=tls, shutdown=shutdown, task_status=task_status)
         ended.set()
 
-    with trio.fail_after(20):
+    with trio.fail_after(seconds):
         async with trio.open_nursery() as nursery:
             url = await nursery.start(serve)
             yield Serving(url, nursery, shutdown, ended)

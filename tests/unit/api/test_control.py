@@ -152,7 +152,7 @@ async def test_what_is_no_object_is_refused(client, desk, text, status):
     assert desk.heard == []
 
 
-async def test_a_body_of_8_kib_is_still_read(client):
+async def test_a_body_of_64_kib_is_still_read(client):
     head = '{"safe_mode": true, "pair": "'
     text = head + "x" * (64 * 1024 - len(head) - 2) + '"}'
     assert (await patch_raw(client, text)).status_code == 200

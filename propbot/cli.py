@@ -28,6 +28,7 @@ from propbot.kit.log_output import LogOutput
 from propbot.kit.redact import Redactor
 from propbot.kit.supervise import describe, leaves
 from propbot.logs import set_up_logging
+from propbot.people_commands import operators
 from propbot.replay.command import ReplayOptions, parse_markets, parse_settings, parse_speed, replay
 from propbot.replay.show import show_result, showing_progress
 from propbot.serve import ApiServer
@@ -198,7 +199,7 @@ def crash_points() -> None:
         click.echo(f"{name:24} {meaning}")
 
 
-for command in (audit, backup, restore):
+for command in (audit, backup, operators, restore):
     main.add_command(command)
 
 

@@ -10,18 +10,21 @@ from quart_trio import QuartTrio
 
 from propbot.api.app import make_api
 from propbot.api.auth import Auth
+from propbot.api.gate import Door
 from propbot.api.server import run_api
 from propbot.control.desk import ServiceDesk
+from propbot.kit.server_tls import server_tls
 from propbot.service import Service
 from propbot.settings import Api
 
 
 def make_app(service: Service, closing: trio.Event | None = None) -> QuartTrio:
     """What is served until `closing` is set; a simulation calls it in memory."""
-    token = service.config.settings.api.metrics_token
+    settings = service.config.settings.api
+    door = Door(settings.hosts, settings.trusted_proxy.networks, settings.speaks_tls)
     return make_api(
-        ServiceDesk(service, service.keeper), auth=Auth(service.people), closing=closing,
-        metrics_token=None if token is None else token.get_secret_value(),
+        ServiceDesk(service, service.keeper), auth=Auth(service.people), door=door, closing=closing,
+        metrics_token=None if settings.metrics_token is None else settings.metrics_token.get_secret_value(),
     )
 
 
@@ -34,13 +37,15 @@ class ApiServer:
 
     async def __call__(self, service: Service, shutdown: trio.Event, *, task_status: trio.TaskStatus[object]) -> None:
         app = make_app(service, shutdown)
+        cert, key = self.settings.tls_cert_file, self.settings.tls_key_file
+        tls = None if cert is None or key is None else server_tls(cert, key)
 
         def started(url: str) -> None:
             service.api_url = url
             self.on_listening(service, url)
 
         await run_api(
-            app, self.settings.host, self.settings.port, shutdown=shutdown, on_started=started,
+            app, self.settings.host, self.settings.port, tls=tls, shutdown=shutdown, on_started=started,
             task_status=task_status,
         )
         if shutdown.is_set():

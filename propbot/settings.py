@@ -7,7 +7,7 @@ a test holds it to that.
 from __future__ import annotations
 
 import difflib
-import os.path
+import os
 import re
 from collections.abc import Callable, Mapping
 from decimal import Decimal
@@ -21,6 +21,7 @@ from propbot.control.operators import BadOperators, Operator, Operators, open_to
 from propbot.domain.errors import SettingsError
 from propbot.domain.instruments import VenueId
 from propbot.domain.mode import Mode, Profile
+from propbot.kit.server_tls import server_tls
 from propbot.secrets.master_key import PAPER_KEY_FILE, read_key_file
 from propbot.secrets.names import KEY_NAMES
 from propbot.settings_groups import (
@@ -52,7 +53,7 @@ G = TypeVar("G", bound=Group)
 
 OPTIONAL_NAMES = (
     "PAPER_VENUES", "PROPBOT_CRASH_AT", "OPERATORS_FILE", "TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID", "TELEGRAM_API_BASE",
-    "SECRETS_KEY", "SECRETS_KEY_FILE",
+    "SECRETS_KEY", "SECRETS_KEY_FILE", "API_TLS_CERT_FILE", "API_TLS_KEY_FILE",
 )
 _FOREIGN_NAMES = frozenset({"PROPBOT_BASE_URL"})
 """Not ours to read: propbotctl's."""
@@ -99,11 +100,13 @@ def load_settings(environ: Mapping[str, str], env_file: Path | None) -> Settings
         problems += _missing_files(paper, trading)
     problems += _telegram_problems(raw)
     problems += _access_problems(profile, api, token_given="API_TOKEN" in raw or people.by_file)
+    bad_tls, tls_words = _tls_problems(api)
+    problems += bad_tls
     if house.crash_at is not None and profile is Profile.LIVE:
         problems.append(f"PROPBOT_CRASH_AT={house.crash_at}: accepted: never with PROFILE=live")
     if problems:
         raise SettingsError(problems, _warnings(environ, from_file))
-    warnings = _warnings(environ, from_file) + readable + _telegram_warnings(telegram, people)
+    warnings = _warnings(environ, from_file) + readable + tls_words + _telegram_warnings(telegram, people)
     if sealing.key_file is not None and open_to_others(sealing.key_file):
         path = sealing.key_file
         warnings.append(f"SECRETS_KEY_FILE={path} is open to others than its owner: chmod 400 {path}")
@@ -317,12 +320,33 @@ def _access_problems(profile: Profile, api: Api, *, token_given: bool) -> list[s
             f"API_TOKEN is not set: accepted: {accepted(Api, 'API_TOKEN')} "
             "(it may be absent only with PROFILE=paper and API_HOST on a loopback address)"
         )
-    if not api.on_loopback and not api.trusted_proxy:
+    if not api.on_loopback and not api.speaks_tls:
         problems.append(
-            f"API_HOST={api.host}: accepted: a loopback address, or any with TRUSTED_PROXY=true behind a proxy "
-            "that speaks TLS"
+            f"API_HOST={api.host}: accepted: a loopback address, or any with API_TLS_CERT_FILE and API_TLS_KEY_FILE, "
+            "or with TRUSTED_PROXY behind a proxy that speaks TLS"
         )
     return problems
+
+
+def _tls_problems(api: Api) -> tuple[list[str], list[str]]:
+    """What is wrong with certificate and key, and what should be said of them."""
+    cert, key = api.tls_cert_file, api.tls_key_file
+    if cert is None and key is None:
+        return [], []
+    if cert is None or key is None:
+        return ["API_TLS_CERT_FILE and API_TLS_KEY_FILE: accepted: both or neither"], []
+    unreadable = [
+        f"{name}={path}: can't be read"
+        for name, path in (("API_TLS_CERT_FILE", cert), ("API_TLS_KEY_FILE", key)) if not os.access(path, os.R_OK)
+    ]
+    if unreadable:
+        return unreadable, []
+    try:
+        server_tls(cert, key)
+    except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+        return [f"API_TLS_CERT_FILE={cert}, API_TLS_KEY_FILE={key}: are no certificate and its key: {error}"], []
+    open_key = f"API_TLS_KEY_FILE={key} is open to others than its owner: chmod 600 {key}"
+    return [], [open_key] if open_to_others(key) else []
 
 
 def _is_variable(name: str) -> bool:

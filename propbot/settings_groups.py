@@ -23,14 +23,17 @@ from propbot.secrets.sealing import parse_key
 from propbot.settings_values import (
     MaintenanceWindow,
     PaperMarket,
+    TrustedProxy,
     is_loopback,
     known_crash_point,
     no_zero,
     parse_api_base,
     parse_bot_token,
     parse_directory,
+    parse_host_names,
     parse_market,
     parse_pair,
+    parse_trusted_proxy,
     parse_venues,
     parse_windows,
 )
@@ -178,7 +181,24 @@ class Api(Group):
     )
     host: str = _named("API_HOST", "127.0.0.1", "an address or a host name", pattern=r"^[A-Za-z0-9_.:-]+$")
     port: int = _named("API_PORT", "8000", ge=0, le=65_535)
-    trusted_proxy: bool = _named("TRUSTED_PROXY", "false", "true or false")
+    tls_cert_file: Path | None = _named("API_TLS_CERT_FILE", None, "a PEM file: the certificate, then its chain")
+    tls_key_file: Path | None = _named("API_TLS_KEY_FILE", None, "a PEM file: the certificate's key, not encrypted")
+    trusted_proxy: Annotated[TrustedProxy, PlainValidator(parse_trusted_proxy)] = _named(
+        "TRUSTED_PROXY", "false", "false, true, or the proxy's addresses and networks, such as 10.0.0.2,172.18.0.0/16"
+    )
+    allowed_hosts: Annotated[frozenset[str], PlainValidator(parse_host_names)] = _named(
+        "API_ALLOWED_HOSTS", "", "host names with commas, such as propbot.example.com"
+    )
+
+    @property
+    def speaks_tls(self) -> bool:
+        """By itself, or by the proxy in front."""
+        return self.tls_cert_file is not None or self.trusted_proxy.there
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The names that it may be asked by."""
+        return self.allowed_hosts | {self.host.lower()}
 
     @property
     def on_loopback(self) -> bool:

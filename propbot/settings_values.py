@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -180,3 +181,32 @@ def _venue(name: object, known: Sequence[VenueId]) -> VenueId:
         if isinstance(name, str) and venue == name.strip():
             return venue
     raise ValueError("no such venue")
+
+
+@frozen
+class TrustedProxy:
+    """Whether a proxy stands before the API and speaks TLS, and from where it asks. `true` alone says not from where:
+    then nobody's X-Forwarded-For is believed."""
+
+    there: bool = False
+    networks: tuple[IPv4Network | IPv6Network, ...] = ()
+
+
+def parse_trusted_proxy(text: str) -> TrustedProxy:
+    """`false`, `true`, or the addresses and networks of proxies, with commas."""
+    said = text.strip().lower()
+    if said in ("", "false", "true"):
+        return TrustedProxy(said == "true")
+    return TrustedProxy(True, tuple(ip_network(each.strip()) for each in said.split(",")))
+
+
+_HOST_NAME = re.compile(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?)*")
+
+
+def parse_host_names(text: str) -> frozenset[str]:
+    """Names with commas, in small letters; no port, no address, no wildcard."""
+    names = frozenset(each.strip().lower().rstrip(".") for each in text.split(",") if each.strip())
+    for name in names:
+        if not _HOST_NAME.fullmatch(name):
+            raise ValueError(f"{name} is no host name")
+    return names

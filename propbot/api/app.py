@@ -12,25 +12,27 @@ from propbot.api.audit import audit_routes
 from propbot.api.auth import Auth, install_auth
 from propbot.api.baseline import baseline_routes
 from propbot.api.control import control_routes
-from propbot.api.docs import OPEN_ENDPOINTS, install_docs
+from propbot.api.docs import HEALTH_ENDPOINT, OPEN_ENDPOINTS, install_docs
 from propbot.api.export import export_routes
+from propbot.api.gate import Door, install_gate
 from propbot.api.incidents import incident_routes
 from propbot.api.lists import list_routes
 from propbot.api.long_answers import CuttableAnswer
 from propbot.api.looks import look_routes
 from propbot.api.metrics import METRICS_ENDPOINT, metrics_routes
-from propbot.api.replies import install_error_replies
+from propbot.api.replies import BODY_KIB_MAX, install_error_replies
 from propbot.api.secrets import ADMIN_ENDPOINTS, secret_routes
 from propbot.api.series import series_routes
 from propbot.api.stream import Slots, stream_routes
 from propbot.status.desk import Desk
 
-BODY_BYTES_MAX = 8 * 1024
+BODY_BYTES_MAX = BODY_KIB_MAX * 1024
 BODY_S_MAX = 10
 
 
 def make_api(
-    desk: Desk, *, auth: Auth, closing: trio.Event | None = None, metrics_token: str | None = None
+    desk: Desk, *, auth: Auth, door: Door | None = None, closing: trio.Event | None = None,
+    metrics_token: str | None = None,
 ) -> QuartTrio:
     """Every path of the REST contract. Served by `server.run_api`, or called in memory by tests and simulations.
     `closing` is set when the server ends: answers that go on and on end themselves then."""
@@ -41,10 +43,7 @@ def make_api(
     app.config["BODY_TIMEOUT"] = BODY_S_MAX
     app.url_map.merge_slashes = False  # //api is a 404 in our form, no redirect in HTML to wherever Host says
     install_error_replies(app)
-    install_auth(
-        app, auth, open_endpoints={"looks.healthz", METRICS_ENDPOINT, *OPEN_ENDPOINTS},
-        needs={**APPROVER_ENDPOINTS, **ADMIN_ENDPOINTS}, on_refused=desk.note_refused,
-    )
+    install_auth(app, auth, needs={**APPROVER_ENDPOINTS, **ADMIN_ENDPOINTS}, on_refused=desk.note_refused)
     for make in (
         look_routes, list_routes, series_routes, audit_routes, control_routes, incident_routes, approval_routes,
         baseline_routes, secret_routes,
@@ -55,14 +54,14 @@ def make_api(
     app.register_blueprint(stream_routes(desk, auth, closing, slots))
     app.register_blueprint(metrics_routes(desk, auth, metrics_token, slots))
     install_docs(app, desk.version, with_token=not auth.off)
-    app.after_request(_harden)
     _redact(app, desk)
     _measure(app, desk)
+    install_gate(app, auth, door or Door(), open_endpoints={HEALTH_ENDPOINT, METRICS_ENDPOINT, *OPEN_ENDPOINTS})
     return app
 
 
 def _measure(app: QuartTrio, desk: Desk) -> None:
-    """How long each answer took to make, its refusals included."""
+    """How long each answer took to make; what the gate refuses is none of ours, and would flatter the figure."""
 
     async def begin() -> None:
         g.began_mono_s = trio.current_time()
@@ -72,7 +71,7 @@ def _measure(app: QuartTrio, desk: Desk) -> None:
             desk.note_request((trio.current_time() - g.began_mono_s) * 1000)
         return response
 
-    app.before_request_funcs.setdefault(None, []).insert(0, begin)  # before the one that asks for the token
+    app.before_request_funcs.setdefault(None, []).insert(0, begin)  # before the one that looks at the role
     app.after_request(end)
 
 
@@ -89,10 +88,3 @@ def _redact(app: QuartTrio, desk: Desk) -> None:
         return response
 
     app.after_request(redact)
-
-
-async def _harden(response: Response) -> Response:
-    response.headers["X-Content-Type-Options"] = "nosniff"
-    response.headers["Cache-Control"] = "no-store"
-    response.headers["Content-Security-Policy"] = "frame-ancestors 'none'"  # /docs has buttons that change things
-    return response

@@ -13,14 +13,18 @@ from quart_schema import document_querystring, document_request, document_respon
 
 from propbot.api import models, present, rows
 from propbot.api.bodies import ApproveBody, PageArgs, RejectBody
+from propbot.api.describe import describe
 from propbot.api.inputs import read_input
 from propbot.api.query import read_page
 from propbot.api.replies import ApiError, json_reply
+from propbot.api.samples import APPROVAL, CONTROL
 from propbot.control.operators import Role
 from propbot.domain.errors import LedgerError
 from propbot.status.desk import ApprovalOutcome, Conflict, Decided, Desk, Forbidden, Unknown
 
 APPROVER_ENDPOINTS = {"approvals.approve": Role.APPROVER, "approvals.reject": Role.APPROVER}
+_ID = {"id": ("Of the approval, as GET /api/ui/approvals lists it", "7f3c19a0b2d4")}
+_DECIDED = {**APPROVAL, "decided_by": "bob", "decided_at": "2026-11-23T03:21:30.000Z"}
 READ_S_MAX = 5.0
 DECIDE_S_MAX = 9.0
 """Shielded from the client's going away: an approval is never half waited for; and bounded, for a hung disk. The checks
@@ -31,6 +35,7 @@ def approval_routes(desk: Desk) -> Blueprint:
     routes = Blueprint("approvals", __name__)
 
     @routes.get("/api/ui/approvals")
+    @describe(answers={200: {"items": [APPROVAL], "next_cursor": None}}, refuses=(503,))
     @document_querystring(PageArgs)
     @document_response(models.Approvals)
     async def approvals() -> Response:
@@ -41,13 +46,23 @@ def approval_routes(desk: Desk) -> Blueprint:
         return json_reply(rows.page(map(present.approval, found), next_cursor))
 
     @routes.post("/api/ui/approvals/<id>/approve")
+    @describe(
+        request={},
+        answers={200: {
+            "approval": {**_DECIDED, "state": "APPROVED"},
+            "control": {**CONTROL, "mode": "RUN", "reason": None, "safe_mode": False, "hold": None},
+            "changes": {"mode": {"old": "HOLD", "new": "RUN"}},
+            "warnings": [],
+        }},
+        refuses=(404, 409, 503),
+        path=_ID,
+    )
     @document_request(ApproveBody)
     @document_response(models.ApprovedAnswer)
-    @document_response(models.ErrorAnswer, 403)
-    @document_response(models.ErrorAnswer, 404)
-    @document_response(models.ErrorAnswer, 409)
     async def approve(id: str) -> Response:
-        """Let it take effect: another person than the proposer, once, before it expires."""
+        """Let a proposal take effect.
+
+        Another person than the proposer, once, before it expires. Needs the role approver."""
         await read_input(ApproveBody)
         try:
             with trio.fail_after(DECIDE_S_MAX, shield=True):
@@ -63,13 +78,18 @@ def approval_routes(desk: Desk) -> Blueprint:
         return json_reply(answer)
 
     @routes.post("/api/ui/approvals/<id>/reject")
+    @describe(
+        request={"reason": "not before the funding hour"},
+        answers={200: {"approval": {**_DECIDED, "state": "REJECTED", "reason": "not before the funding hour"}}},
+        refuses=(404, 409, 503),
+        path=_ID,
+    )
     @document_request(RejectBody)
     @document_response(models.RejectedAnswer)
-    @document_response(models.ErrorAnswer, 403)
-    @document_response(models.ErrorAnswer, 404)
-    @document_response(models.ErrorAnswer, 409)
     async def reject(id: str) -> Response:
-        """Refuse it; who proposed it may withdraw it so."""
+        """Refuse a proposal.
+
+        Who proposed it may withdraw it so. Needs the role approver."""
         body = await read_input(RejectBody)
         try:
             with trio.fail_after(DECIDE_S_MAX, shield=True):

@@ -7,6 +7,7 @@ from quart import Blueprint, Response
 from quart_schema import document_response
 
 from propbot.api import models
+from propbot.api.describe import describe
 from propbot.api.replies import ApiError, json_reply
 from propbot.status.desk import Desk
 
@@ -18,10 +19,12 @@ def audit_routes(desk: Desk) -> Blueprint:
     routes = Blueprint("audit", __name__)
 
     @routes.get("/api/ui/audit/verify")
+    @describe(answers={200: {"ok": True, "rows": 17, "head": "ab" * 32, "first_bad": None}}, refuses=(503,))
     @document_response(models.JournalChecked)
-    @document_response(models.ErrorAnswer, 503)
     async def verify() -> Response:
-        """Walk the journal's hash chain from its first row to its last; `first_bad` is the first row that breaks it."""
+        """Walk the journal's hash chain from its first row to its last.
+
+        `first_bad` is the first row that breaks it, `reason` says how."""
         try:
             with trio.fail_after(VERIFY_S_MAX):
                 found = await desk.verify_journal()

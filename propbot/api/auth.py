@@ -3,17 +3,13 @@ look needs the role operator at least, and some endpoints more.
 
 Tokens are compared as digests, in constant time (`control.operators`). A wrong token is counted by address and the
 eleventh in a minute is answered 429; a valid one is never refused, whatever others at its address do, and a missing one
-does not count (a browser's first look).
-
-Without a token the loopback address is all that protects; but a page of another site can have its own name resolve to
-127.0.0.1 (DNS rebinding), and its browser then asks here as if at home. The Host header still has that name.
+does not count (a browser's first look). `gate` asks before the framework is asked; the role is looked at within it.
 """
 
 from __future__ import annotations
 
-import re
 from collections import deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 
 import trio
 from quart import Quart, g, request
@@ -29,7 +25,8 @@ WRONG_PER_MINUTE_MAX = 10
 REFUSED_TOLD_PER_MINUTE_MAX = 10
 WINDOW_S = 60.0
 ADDRESSES_KEPT_MAX = 10_000
-_OWN_HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
+ASKING = "propbot.asking"
+"""Under this name the scope of a request has its Operator; absent where anybody may ask."""
 _CHALLENGE = {"WWW-Authenticate": "Bearer"}
 
 
@@ -98,12 +95,11 @@ def install_auth(
     app: Quart,
     auth: Auth,
     *,
-    open_endpoints: Collection[str],
     needs: Mapping[str, Role],
     on_refused: Callable[[str, str], None],
 ) -> None:
-    """Every request is identified before anything else, also one to a path that does not exist. `needs` names the
-    endpoints that take more than the role operator; `on_refused` hears who tried what their role does not allow."""
+    """`needs` names the endpoints that take more than the role operator; `on_refused` hears who tried what their role
+    does not allow."""
 
     def tell_refused(name: str) -> None:
         """A row of the journal each would let a viewer fill the disk, and push out what others did."""
@@ -113,14 +109,10 @@ def install_auth(
             more = " (and whatever else this minute, which is not written down)" if last else ""
             on_refused(name, f"{request.method} {printable(request.path[:100])}{more}")
 
-    async def refuse_foreign_host() -> None:
-        if auth.off and not _OWN_HOST.fullmatch(request.headers.get("Host", "")):
-            raise ApiError(400, "without a token only Host localhost, 127.0.0.1 or [::1] is answered")
-
-    async def identify() -> None:
-        if request.endpoint in open_endpoints:
+    async def check_role() -> None:
+        asking: Operator | None = request.scope.get(ASKING)  # type: ignore[assignment]
+        if asking is None:
             return
-        asking = auth.identify(request.headers.get("Authorization"), request.remote_addr or "")
         g.operator = asking.name
         needed = needs.get(request.endpoint or "", Role.VIEWER if request.method in LOOKS else Role.OPERATOR)
         if not asking.role.covers(needed):
@@ -135,6 +127,5 @@ def install_auth(
         if origin.partition("://")[2].lower() != request.headers.get("Host", "").lower():
             raise ApiError(403, "changes are not taken from pages of another site")
 
-    app.before_request(refuse_foreign_host)
-    app.before_request(identify)
+    app.before_request(check_role)
     app.before_request(refuse_foreign_origin)

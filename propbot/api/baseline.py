@@ -8,9 +8,11 @@ from quart_schema import document_request, document_response
 
 from propbot.api import models, present
 from propbot.api.bodies import BaselineBody
+from propbot.api.describe import describe
 from propbot.api.inputs import read_input
 from propbot.api.present import money
 from propbot.api.replies import ApiError, json_reply, said_of
+from propbot.api.samples import APPROVAL
 from propbot.domain.instruments import VenueId
 from propbot.status.desk import BaselineMoved, Conflict, Desk, Pending, Unusable
 
@@ -21,13 +23,28 @@ def baseline_routes(desk: Desk) -> Blueprint:
     routes = Blueprint("baseline", __name__)
 
     @routes.post("/api/ui/baseline")
+    @describe(
+        request={"venue": "binance-spot", "asset": "BTC", "reason": "deposit of 23 November"},
+        answers={
+            200: {"venue": "binance-spot", "asset": "BTC", "old": "2", "new": "2.5"},
+            202: {
+                "status": "pending_approval",
+                "approval": {**APPROVAL, "change": {"baseline": {
+                    "venue": "binance-spot", "asset": "BTC", "reason": "deposit of 23 November",
+                }}},
+                "ignored_fields": [],
+                "warnings": [],
+            },
+        },
+        refuses=(409, 503),
+    )
     @document_request(BaselineBody)
     @document_response(models.BaselineAnswer)
     @document_response(models.PendingAnswer, 202)
-    @document_response(models.ErrorAnswer, 409)
-    @document_response(models.ErrorAnswer, 422)
     async def accept() -> Response:
-        """Move the baseline of one asset so that the ledger equals the venue; the old value stays in the journal."""
+        """Move the baseline of one asset so that the ledger equals the venue.
+
+        In HOLD only; the old value stays in the journal. Under the Two-Man Rule another person has to approve."""
         asked = await read_input(BaselineBody)
         with trio.fail_after(ACCEPT_S_MAX, shield=True):  # never half waited for, and bounded
             outcome = await desk.accept_baseline(VenueId(asked.venue), asked.asset, asked.reason, g.operator)

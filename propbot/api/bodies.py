@@ -24,6 +24,8 @@ from propbot.secrets.names import CHARACTERS_MAX, CHARACTERS_MIN, STORABLE
 
 REASON_MAX = 200
 VENUES_MAX = 8
+TEXT_MAX = 100
+"""Of a filter."""
 
 
 class Input(BaseModel):
@@ -58,6 +60,12 @@ Pair = Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{5,20}$")]
 VenueName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$", max_length=40)]
 Venues = Annotated[list[VenueName], Field(min_length=1, max_length=VENUES_MAX), AfterValidator(_each_once)]
 ModeName = Literal["RUN", "DRAIN", "HOLD"]
+Moment = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=TEXT_MAX)]
+Limit = Annotated[int, Field(ge=1, le=1000, description="How many items a page has at most; 100 if absent.")]
+Cursor = Annotated[
+    str, StringConstraints(pattern=r"^[0-9]{1,18}$"), Field(description="`next_cursor` of the page before.")
+]
 Absent = SkipJsonSchema[None]
 """A field that was not given; null itself is refused before a model sees it."""
 
@@ -111,8 +119,8 @@ SecretBody = create_model("SecretBody", __base__=Input, **_secret_fields)
 class PageArgs(Input):
     """Of every list."""
 
-    limit: Annotated[int, Field(ge=1, le=1000)] | Absent = None
-    cursor: str | Absent = None
+    limit: Limit | Absent = None
+    cursor: Cursor | Absent = None
 
 
 class SeriesArgs(PageArgs):
@@ -122,12 +130,12 @@ class SeriesArgs(PageArgs):
 
 
 class EventArgs(PageArgs):
-    since: str | Absent = None
-    until: str | Absent = None
-    level: str | Absent = None
-    kind: str | Absent = None
-    venue: str | Absent = None
-    symbol: str | Absent = None
+    since: Annotated[Moment, Field(description="Not before this time; without a zone it is UTC.")] | Absent = None
+    until: Annotated[Moment, Field(description="Not after this time.")] | Absent = None
+    level: Annotated[Text, Field(description="INFO, WARN or ERROR.")] | Absent = None
+    kind: Annotated[Text, Field(description="Such as feed, hold, approval.")] | Absent = None
+    venue: Annotated[Text, Field(description="Such as binance-um.")] | Absent = None
+    symbol: Annotated[Text, Field(description="Such as BTCUSDT.")] | Absent = None
 
 
 class StreamArgs(Input):

@@ -27,17 +27,26 @@ from hypercorn.trio.tcp_server import MAX_RECV, TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import AppWrapper, ConnectionState, LifespanState
 
-from propbot.api.replies import error_body
+from propbot.api.headers import hardened
+from propbot.api.replies import ApiError, error_content
 from propbot.kit.supervise import describe, run_shielding_others
 
 WRITE_S_MAX = 10.0
+HEAD_BYTES_MAX = 16 * 1024
+"""Of request line and headers."""
 _REFUSALS = {
-    431: "request line and headers are too large",
+    431: f"request line and headers are larger than {HEAD_BYTES_MAX // 1024} KiB",
     501: "of the transfer encodings only chunked is taken",
     505: "only HTTP/1.1 is spoken here",
 }
 
 log = logging.getLogger(__name__)
+
+
+def _head_bytes(event: h11.Request) -> int:
+    """As it is written by anybody who puts one blank after each colon."""
+    line = len(event.method) + len(event.target) + len(b"  HTTP/1.1\r\n\r\n")
+    return line + sum(len(name) + len(value) + len(b": \r\n") for name, value in event.headers)
 
 
 class RefusedRequest(Exception):
@@ -53,6 +62,8 @@ class Http1Only(H11Protocol):
         self._asks_head = event.method == b"HEAD"
         if event.http_version not in (b"1.0", b"1.1"):
             await self._refuse(505, f"HTTP/{event.http_version.decode('ascii', 'replace')}")
+        if _head_bytes(event) > HEAD_BYTES_MAX:  # h11 looks only while the head is not whole
+            await self._refuse(431, "a head that is too large")
         if not (event.target.startswith(b"/") and event.target.isascii()):
             await self._refuse(400, "a target that is no path")
 
@@ -83,13 +94,15 @@ class Http1Only(H11Protocol):
 
     async def _send_error_response(self, status_code: int) -> None:
         """hypercorn's has no body."""
-        body = error_body(status_code, _REFUSALS.get(status_code, "this is no request that HTTP/1.1 allows"))
+        message = _REFUSALS.get(status_code, "this is no request that HTTP/1.1 allows")
+        body = error_content(ApiError(status_code, message))
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(body)),
             (b"connection", b"close"),
             *self.config.response_headers("h11"),
         ]
+        headers = hardened(headers, tls=self.ssl)
         await self._send_h11_event(h11.Response(status_code=status_code, headers=headers))
         if not self._asks_head:
             await self._send_h11_event(h11.Data(data=body))
@@ -104,7 +117,8 @@ class Connection(TCPServer):
     """`await`ed by Trio's listener: from the accepted stream to its end. Raises nothing but Cancelled."""
 
     def __init__(
-        self, app: AppWrapper, config: Config, context: WorkerContext, stream: trio.SocketStream
+        self, app: AppWrapper, config: Config, context: WorkerContext,
+        stream: trio.SocketStream | trio.SSLStream[trio.SocketStream],
     ) -> None:
         # annotated as if every stream were TLS; it looks for itself
         super().__init__(app, config, context, ConnectionState(LifespanState()), cast(Any, stream))

@@ -18,8 +18,10 @@ from quart_schema import document_request, document_response
 
 from propbot.api import models, present
 from propbot.api.bodies import REASON_MAX, ControlBody
+from propbot.api.describe import describe
 from propbot.api.inputs import problems_of
 from propbot.api.replies import ApiError, json_reply, said_of
+from propbot.api.samples import APPROVAL, CONTROL
 from propbot.api.strict_json import Body, read_body
 from propbot.domain.errors import LedgerError
 from propbot.domain.instruments import VenueId
@@ -43,14 +45,28 @@ def control_routes(desk: Desk) -> Blueprint:
     routes = Blueprint("control", __name__)
 
     @routes.patch("/api/ui/control")
+    @describe(
+        request={"mode": "HOLD", "reason": "spread looks wrong"},
+        answers={
+            200: {
+                "control": CONTROL,
+                "changes": {"mode": {"old": "RUN", "new": "HOLD"}},
+                "ignored_fields": [],
+                "warnings": ["smallest legal order is 0.002 BTC = 123 USDT"],
+            },
+            202: {"status": "pending_approval", "approval": APPROVAL, "ignored_fields": [], "warnings": []},
+        },
+        refuses=(409, 503),
+    )
     @document_request(ControlBody)
     @document_response(models.ControlAnswer)
     @document_response(models.PendingAnswer, 202)
-    @document_response(models.ErrorAnswer, 403)
-    @document_response(models.ErrorAnswer, 409)
-    @document_response(models.ErrorAnswer, 422)
     async def change_control() -> Response:
-        """Change mode, flags or parameters: any subset, all or nothing; but a HOLD always takes effect."""
+        """Change mode, flags or parameters.
+
+        Any subset, all or nothing. But a valid `"mode": "HOLD"` takes effect first, whatever becomes of the rest: then
+        the refusal carries `"hold": "entered"`. Setting a safety and DRAIN from RUN are always allowed; leaving HOLD
+        needs clear guards and a passed preflight (else 409), and under the Two-Man Rule another person (202)."""
         if request.mimetype != "application/json":
             raise ApiError(415, "the body must be sent as Content-Type: application/json")
         raw = await request.get_data(cache=False)

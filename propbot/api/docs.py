@@ -11,13 +11,40 @@ from pathlib import Path
 from quart import Quart, Response
 from quart_schema import HttpSecurityScheme, Info, QuartSchema, hide
 
+from propbot.api.describe import Provider
 from propbot.api.replies import ApiError
 
 OPEN_ENDPOINTS = ("home", "docs_asset", "openapi", "swagger_ui")
-_CONTENT_TYPES = {
-    "swagger-ui-bundle.js": "text/javascript; charset=utf-8",
-    "swagger-ui.css": "text/css; charset=utf-8",
-}
+HEALTH_ENDPOINT = "looks.healthz"
+_FILES = ("swagger-ui-bundle.js", "swagger-ui.css")
+_START_NAME = "start.js"
+_START = b"""window.ui = SwaggerUIBundle({
+  url: "/openapi.json", dom_id: "#swagger-ui", deepLinking: true, docExpansion: "list",
+  defaultModelsExpandDepth: 0, validatorUrl: null,
+});
+"""
+"""Of its own, since the page's policy runs no script that stands in a page."""
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>PropBot API</title><link rel="icon" href="data:,">
+<link rel="stylesheet" href="/docs/assets/swagger-ui.css"></head><body>
+<div id="swagger-ui"></div>
+<script src="/docs/assets/swagger-ui-bundle.js"></script>
+<script src="/docs/assets/start.js"></script>
+</body></html>
+"""
+_PAGE_POLICY = (
+    "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'; object-src 'none'"
+)
+"""Swagger UI sets styles at its elements and has pictures in its style sheet."""
+_ABOUT = """Look, and change what may be changed. Reading changes nothing.
+
+Every error has one shape, `{"error": {"code", "message", "fields"?}}`, also what never became a request: 431 for a
+head larger than 16 KiB, 501 for a transfer encoding other than chunked, 505 for another protocol than HTTP/1.1; and 405
+names the methods of a path in `Allow`. Lists come newest first as `{"items", "next_cursor"}`. Times are ISO 8601 in
+UTC, amounts of money are strings, settings and ratios numbers.
+
+Roles: *viewer* looks, *operator* changes, *approver* also decides on proposals, *admin* does everything."""
 _HOME = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>PropBot</title></head><body>
 <h1>PropBot {version}</h1>
@@ -31,11 +58,14 @@ _HOME = """<!doctype html>
 """
 
 
+class _Provider(Provider):
+    open_endpoints = frozenset({HEALTH_ENDPOINT})
+
+
 def install_docs(app: Quart, version: str, *, with_token: bool) -> None:
     """The last to be installed: the document has the routes that are there by now."""
-    app.config["QUART_SCHEMA_SWAGGER_JS_URL"] = "/docs/assets/swagger-ui-bundle.js"
-    app.config["QUART_SCHEMA_SWAGGER_CSS_URL"] = "/docs/assets/swagger-ui.css"
-    assets = {name: (_assets_folder() / name).read_bytes() for name in _CONTENT_TYPES}
+    assets = {name: (_assets_folder() / name).read_bytes() for name in _FILES}
+    assets[_START_NAME] = _START
     home_page = _HOME.format(version=version)
 
     @app.get("/docs/assets/<name>")
@@ -43,7 +73,14 @@ def install_docs(app: Quart, version: str, *, with_token: bool) -> None:
     async def docs_asset(name: str) -> Response:
         if name not in assets:
             raise ApiError(404, "no such asset")
-        return Response(assets[name], content_type=_CONTENT_TYPES[name])
+        kind = "text/css" if name.endswith(".css") else "text/javascript"
+        return Response(assets[name], content_type=f"{kind}; charset=utf-8")
+
+    @app.get("/docs")
+    @hide
+    async def swagger_ui() -> Response:
+        headers = {"Content-Security-Policy": _PAGE_POLICY}
+        return Response(_PAGE, content_type="text/html; charset=utf-8", headers=headers)
 
     @app.get("/")
     @hide
@@ -54,13 +91,16 @@ def install_docs(app: Quart, version: str, *, with_token: bool) -> None:
         app,
         redoc_ui_path=None,
         scalar_ui_path=None,
-        info=Info(title="PropBot", version=version, description="Look, and change what may be changed."),
+        swagger_ui_path=None,
+        info=Info(title="PropBot", version=version, description=_ABOUT),
         security_schemes={"bearer": HttpSecurityScheme(scheme="bearer")} if with_token else None,
         security=[{"bearer": []}] if with_token else None,
+        openapi_provider_class=_Provider,
     )
     # made once, here: QuartSchema makes it at each request, and 40 ms are long in the loop that trades
     document = app.json.dumps(schema.openapi_provider.schema()).encode()
 
+    @hide
     async def openapi() -> Response:
         return Response(document, content_type="application/json")
 

@@ -23,6 +23,7 @@ class ErrorDetail(Output):
 class ErrorAnswer(Output):
     error: ErrorDetail
     hold: Literal["entered"] | Absent = None
+    reasons: list[str] | Absent = None
 
 
 class Cause(Output):

@@ -9,6 +9,7 @@ from typing import Literal, cast
 
 from attrs import frozen
 
+from propbot.api.bodies import TEXT_MAX
 from propbot.api.replies import ApiError, said_of
 from propbot.status.desk import EventQuery
 
@@ -16,7 +17,6 @@ LIMIT_MAX = 1000
 LIMIT_DEFAULT = 100
 EXPORT_LIMIT_MAX = 100_000
 CURSOR_DIGITS_MAX = 18
-TEXT_MAX = 100
 NS_MAX = 2**63 - 1
 """What the ledger's integers hold: from 1677-09-21 to 2262-04-11."""
 

@@ -20,11 +20,13 @@ from werkzeug.exceptions import HTTPException
 
 from propbot.domain.errors import LedgerError
 
+BODY_KIB_MAX = 64
+
 log = logging.getLogger(__name__)
 
 # made once: `json.dumps` makes a new one for each call that is not plain
 _encode = json.JSONEncoder(allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode
-_CODES = {
+CODES = {
     400: "bad_request",
     401: "unauthorised",
     403: "forbidden",
@@ -44,7 +46,7 @@ _CODES = {
 _MESSAGES = {
     404: "there is nothing at this path; /docs lists what there is",
     405: "this path does not take this method; /docs lists what it takes",
-    413: "the body is larger than 8 KiB",
+    413: f"the body is larger than {BODY_KIB_MAX} KiB",
     500: "the service failed to answer this request; its log has the error",
 }
 
@@ -92,13 +94,13 @@ def error_reply(error: ApiError) -> Response:
     return json_reply(_error(error), error.status, error.headers)
 
 
-def error_body(status: int, message: str) -> bytes:
-    """For the server, which has to answer what never became a request."""
-    return json_text(_error(ApiError(status, message))).encode()
+def error_content(error: ApiError) -> bytes:
+    """For the gate and the server, which answer what never comes to the framework."""
+    return json_text(_error(error)).encode()
 
 
 def _error(error: ApiError) -> dict[str, Any]:
-    body: dict[str, Any] = {"code": _CODES.get(error.status, "error"), "message": error.message}
+    body: dict[str, Any] = {"code": CODES.get(error.status, "error"), "message": error.message}
     if error.fields:
         body["fields"] = error.fields
     return {"error": body, **error.extra}

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import math
+import ssl
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -22,16 +23,19 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ASGIFramework
 from quart_trio import QuartTrio
 
-from propbot.api.connection import Connection
+from propbot.api.connection import HEAD_BYTES_MAX, Connection
 
 GRACE_S = 0.5
 KEEP_ALIVE_S = 15
+HANDSHAKE_S_MAX = 5
 READ_S_MAX = 30
 LAST_WRITE_S_MAX = 12.0
 """Longer than one write may take."""
 OPEN_MAX = 200
 """A fifth of the 1024 descriptors that a process usually has."""
 TELL_EVERY_S = 60.0
+
+Stream = trio.SocketStream | trio.SSLStream[trio.SocketStream]
 
 log = logging.getLogger(__name__)
 
@@ -41,13 +45,17 @@ async def run_api(
     host: str,
     port: int,
     *,
+    tls: ssl.SSLContext | None = None,
     shutdown: trio.Event,
     on_started: Callable[[str], None] | None = None,
     task_status: trio.TaskStatus[str] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until `shutdown` is set; `started` with the URL (`port` 0: any free one). OSError if it can't listen."""
-    listeners = await _listen(host, port)
-    url = _url(host, listeners[0])
+    plain = await _listen(host, port)
+    url = _url("http" if tls is None else "https", host, plain[0])
+    listeners: list[Any] = [
+        each if tls is None else trio.SSLListener(each, tls, https_compatible=True) for each in plain
+    ]
     context = WorkerContext(None)
     connections = _Connections(partial(Connection, ASGIWrapper(sending_whole_answers(app)), _config(), context))
     async with trio.open_nursery() as serving:
@@ -76,13 +84,13 @@ class _Connections:
     """The open ones, oldest first; so that there are never too many, and that the end can wait for them, and then stop
     waiting."""
 
-    def __init__(self, connect: Callable[[trio.SocketStream], Connection]) -> None:
+    def __init__(self, connect: Callable[[Stream], Connection]) -> None:
         self._connect = connect
-        self._open: dict[trio.SocketStream, Connection] = {}
+        self._open: dict[Stream, Connection] = {}
         self._one_ended = trio.Event()
         self._told_at_s = -math.inf
 
-    async def run(self, stream: trio.SocketStream) -> None:
+    async def run(self, stream: Stream) -> None:
         connection = self._connect(stream)
         if len(self._open) >= OPEN_MAX:
             await self._end_one()
@@ -142,9 +150,9 @@ async def _listen(host: str, port: int) -> list[trio.SocketListener]:
         raise OSError(error.errno, f"the API can't listen on {host}:{port}: {why} (API_HOST, API_PORT)") from error
 
 
-def _url(host: str, listener: trio.SocketListener) -> str:
+def _url(scheme: str, host: str, listener: trio.SocketListener) -> str:
     port = listener.socket.getsockname()[1]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _config() -> Config:
@@ -154,4 +162,6 @@ def _config() -> Config:
     config.include_server_header = False
     config.keep_alive_timeout = KEEP_ALIVE_S
     config.read_timeout = READ_S_MAX
+    config.ssl_handshake_timeout = HANDSHAKE_S_MAX
+    config.h11_max_incomplete_size = HEAD_BYTES_MAX
     return config

@@ -4,7 +4,8 @@
 ends. Here each of these is a named problem. Numbers with a point or exponent come as Decimal, exactly as written.
 What can be read is handed over even if there are problems, so that a HOLD in a faulty body still is a HOLD.
 
-This runs in the loop that trades: one pass of C code over the text, and Python's own work bounded by KEYS_MAX.
+This runs in the loop that trades: some passes of C code over the text, and Python's own work bounded by VALUES_MAX,
+ITEMS_MAX and KEYS_MAX, however large the body may be.
 """
 
 from __future__ import annotations
@@ -24,6 +25,11 @@ DEPTH_READABLE_MAX = 200
 """What the parser can still walk; beyond DEPTH_MAX it is a problem, beyond this it is not looked at."""
 DIGITS_MAX = 40
 KEYS_MAX = 64
+ITEMS_MAX = 64
+VALUES_MAX = 4096
+"""Values and brackets of the whole body: the parser calls back to Python for many of them. Of 64 KiB there could be
+sixteen times as many; no operator's request has a hundred."""
+_TOO_MANY_ITEMS = f"has more than {ITEMS_MAX} items"
 _TOO_MANY = f"has more than {KEYS_MAX} keys"
 _STRING = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _NO_BRACKET = re.compile(r"[^][{}]+")
@@ -70,7 +76,10 @@ def read_body(raw: bytes) -> Body:
         text = raw.decode("utf-8")
     except UnicodeDecodeError:
         raise ApiError(400, "the body is not UTF-8") from None
-    depth = _depth(text)
+    outside = _STRING.sub("", text)
+    if sum(map(outside.count, ",[{")) > VALUES_MAX:
+        raise ApiError(422, f"the body has more than {VALUES_MAX} values")
+    depth = _depth(outside)
     too_deep = f"nested deeper than {DEPTH_MAX} levels"
     if depth > DEPTH_READABLE_MAX:
         raise ApiError(422, f"the body is {too_deep}")
@@ -99,9 +108,9 @@ def _number(text: str) -> Decimal | _Illegal:
     return number if number else Decimal(0)
 
 
-def _depth(text: str) -> int:
-    """The deepest nesting, without recursion; brackets in strings do not count, nor do those of one never ended."""
-    brackets = _NO_BRACKET.sub("", _STRING.sub("", text))
+def _depth(outside: str) -> int:
+    """The deepest nesting in what is outside of strings, without recursion."""
+    brackets = _NO_BRACKET.sub("", outside)
     return max(accumulate(map(_STEP.__getitem__, brackets), initial=0))
 
 
@@ -136,6 +145,9 @@ def _plain(where: str, value: Any, problems: dict[str, str]) -> Any:
                 problems[where] = "has a key more than once"
             return {printable(name): _plain(where, inner, problems) for name, inner in pairs}
         case list():
+            if len(value) > ITEMS_MAX:
+                problems[where] = _TOO_MANY_ITEMS
+                return None
             return [_plain(where, inner, problems) for inner in value]
         case str():
             shown = printable(value)

@@ -105,6 +105,19 @@ def replace_file_for_now(
     replace_file(path, content, crash, point=point, mode=mode, fsync=lambda _: None)
 
 
+def replace_private(path: Path, content: bytes) -> None:
+    """`replace_file` for a small file that only its owner may read, from its first byte on."""
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.unlink(missing_ok=True)
+    with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        os.fchmod(file.fileno(), 0o600)
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    sync_folder(path.parent)
+
+
 def check_directory(folder: Path) -> list[str]:
     """Whether the data directory can be written, and what is wrong if not; it is made when it does not exist."""
     try:

@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -149,6 +150,65 @@ def test_behind_a_trusted_proxy_any_address_will_do() -> None:
     settings = load_settings({"API_HOST": "0.0.0.0", "API_TOKEN": TOKEN, "TRUSTED_PROXY": "true"}, None)
     assert settings.api.token is not None
     assert settings.api.token.get_secret_value() == TOKEN
+
+
+PROXIES = {
+    "false": (False, 0),
+    "": (False, 0),
+    "true": (True, 0),
+    "10.0.0.2": (True, 1),
+    "10.0.0.2, 172.18.0.0/16,::1": (True, 3),
+}
+
+
+@pytest.mark.parametrize(("text", "read"), PROXIES.items())
+def test_a_trusted_proxy_is_there_or_named(text: str, read: tuple[bool, int]) -> None:
+    proxy = load_settings({"TRUSTED_PROXY": text}, None).api.trusted_proxy
+    assert (proxy.there, len(proxy.networks)) == read
+
+
+@pytest.mark.parametrize("text", ["yes", "10.0.0.1/8", "10.0.0.2;10.0.0.3", "10.0.0.2,", "*", "proxy.example"])
+def test_a_proxy_that_is_no_address_is_refused(text: str) -> None:
+    assert problems_of({"TRUSTED_PROXY": text})[0].startswith("TRUSTED_PROXY=")
+
+
+def test_hosts_are_names_in_small_letters_and_the_one_listened_on() -> None:
+    api = load_settings({"API_ALLOWED_HOSTS": "Desk.example.com., bot", "API_HOST": "localhost"}, None).api
+    assert api.hosts == {"desk.example.com", "bot", "localhost"}
+    for text in ("*.example.com", "https://desk", "desk:8000", "a b", "é.example"):
+        assert problems_of({"API_ALLOWED_HOSTS": text})[0].startswith("API_ALLOWED_HOSTS=")
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> dict[str, str]:
+    made = trustme.CA().issue_cert("localhost")
+    cert, key = tmp_path / "cert.pem", tmp_path / "key.pem"
+    made.cert_chain_pems[0].write_to_path(str(cert))
+    made.private_key_pem.write_to_path(str(key))
+    key.chmod(0o600)
+    return {"API_TLS_CERT_FILE": str(cert), "API_TLS_KEY_FILE": str(key)}
+
+
+def test_with_a_certificate_any_address_will_do(certificate: dict[str, str]) -> None:
+    settings = load_settings({"API_HOST": "0.0.0.0", "API_TOKEN": TOKEN, **certificate}, None)
+    assert settings.api.speaks_tls
+    assert settings.warnings == ()
+    Path(certificate["API_TLS_KEY_FILE"]).chmod(0o644)
+    assert "chmod 600" in load_settings(certificate, None).warnings[0]
+
+
+def test_a_certificate_that_can_not_be_used_is_refused_at_the_start(certificate: dict[str, str]) -> None:
+    cert, key = certificate["API_TLS_CERT_FILE"], certificate["API_TLS_KEY_FILE"]
+    wrong = {
+        "both or neither": {"API_TLS_CERT_FILE": cert},
+        "are no certificate and its key": {"API_TLS_CERT_FILE": key, "API_TLS_KEY_FILE": key},
+        "API_TLS_KEY_FILE=/no/such: can't be read": {"API_TLS_CERT_FILE": cert, "API_TLS_KEY_FILE": "/no/such"},
+    }
+    for words, environ in wrong.items():
+        assert words in "; ".join(problems_of({"API_HOST": "0.0.0.0", "API_TOKEN": TOKEN, **environ}))
+    other = trustme.CA().issue_cert("localhost")
+    other.private_key_pem.write_to_path(key)
+    assert "are no certificate and its key" in problems_of(certificate)[0]
 
 
 def test_a_two_man_rule_of_one_man_is_refused() -> None:

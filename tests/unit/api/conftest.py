@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+import re
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from decimal import Decimal
+from functools import cache
 
 import httpx
 import pytest
 import trio
 from attrs import define, evolve, field
 from quart_trio import QuartTrio
+from werkzeug.exceptions import HTTPException
 
 from propbot.api.app import make_api
 from propbot.api.auth import Auth
@@ -407,6 +410,42 @@ def put_components(board: Board) -> None:
     board.put("recon", "Reconciliation", "guards", Health.OK, "ledger equals venue", {"age_s": 1.5}, severity="P0")
     board.put("feed_stale", "Market data", "guards", Health.WARN, "binance-um 1.6 s old", severity="P0")
     board.put("telegram", "Telegram", "channels", Health.OK, "off")
+
+
+@cache
+def documented() -> dict[tuple[str, str], set[int]]:
+    """Method and path, as /openapi.json has it → the statuses that it tells of."""
+    clock = FixedClock()
+    app = make_api(FakeDesk(Board(clock), Incidents(clock)), auth=Auth(Operators.of(TOKEN)))
+    paths = app.extensions["QUART_SCHEMA"].openapi_provider.schema()["paths"]
+    return {
+        (method.upper(), path): {int(status) for status in operation["responses"]}
+        for path, methods in paths.items() for method, operation in methods.items()
+    }
+
+
+@pytest.fixture(autouse=True)
+def documented_statuses(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Whatever a test is answered is told of in /openapi.json. It fails afterwards, and stands in nobody's way before.
+    A 500 is told of nowhere: a test that provokes one knows what it does."""
+    seen: set[tuple[str, str, int]] = set()
+    ask = httpx.ASGITransport.handle_async_request
+
+    async def ask_and_note(self: httpx.ASGITransport, request: httpx.Request) -> httpx.Response:
+        answer = await ask(self, request)
+        paths = self.app.url_map.bind("")
+        try:
+            rule, _ = paths.match(request.url.path, method=request.method, return_rule=True)
+        except HTTPException:
+            return answer
+        seen.add((request.method, re.sub("<(.+?)>", r"{\1}", rule.rule), answer.status_code))
+        return answer
+
+    monkeypatch.setattr(httpx.ASGITransport, "handle_async_request", ask_and_note)
+    yield
+    told = documented()
+    untold = [each for each in seen if each[2] != 500 and each[2] not in told.get(each[:2], {each[2]})]
+    assert not untold, f"statuses that /openapi.json does not tell of (refuses=… of @describe): {untold}"
 
 
 @pytest.fixture

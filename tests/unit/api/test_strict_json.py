@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from propbot.api.replies import ApiError
-from propbot.api.strict_json import _depth, read_body
+from propbot.api.strict_json import _STRING, ITEMS_MAX, VALUES_MAX, _depth, read_body
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from propbot.api.strict_json import _depth, read_body
     ],
 )
 def test_brackets_in_strings_are_no_depth(text, depth):
-    assert _depth(text) == depth
+    assert _depth(_STRING.sub("", text)) == depth
 
 
 WORST = [
@@ -50,3 +50,20 @@ def test_the_worst_bodies_are_read_or_refused(text):
     except ApiError as error:
         statuses.append(error.status)
     assert set(statuses) <= {400, 413, 422}
+
+
+def test_a_body_of_more_values_than_anybody_needs_is_not_parsed():
+    inside = ",".join(["1"] * (VALUES_MAX - 1))
+    assert read_body(f'{{"a":[{inside}]}}'.encode()).problems == {"a": f"has more than {ITEMS_MAX} items"}
+    with pytest.raises(ApiError, match="more than 4096 values") as refused:
+        read_body(f'{{"a":[{inside},1]}}'.encode())
+    assert refused.value.status == 422
+
+
+def test_commas_and_brackets_in_text_are_no_values():
+    assert read_body(('{"reason":"' + ",[{" * 10_000 + '"}').encode()).problems == {}
+
+
+def test_a_list_is_walked_up_to_its_bound():
+    assert read_body(f'{{"a":{[1] * ITEMS_MAX}}}'.encode()).problems == {}
+    assert read_body(f'{{"a":{[1] * (ITEMS_MAX + 1)}}}'.encode()).problems == {"a": f"has more than {ITEMS_MAX} items"}

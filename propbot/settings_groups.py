@@ -26,6 +26,7 @@ from propbot.settings_values import (
     TrustedProxy,
     is_loopback,
     known_crash_point,
+    no_nul,
     no_zero,
     parse_api_base,
     parse_bot_token,
@@ -62,6 +63,9 @@ def _named(name: str, default: str | None, accepts: str | None = None, **bounds:
     if name not in PROFILE_DEFAULTS:
         bounds |= {"default": default, "validate_default": default is not None}
     return Field(alias=name, description=accepts, **bounds)
+
+
+FilePath = Annotated[Path | None, AfterValidator(no_nul)]
 
 
 class Group(BaseModel):
@@ -155,7 +159,7 @@ class Paper(Group):
     market: Annotated[PaperMarket, PlainValidator(lambda text: parse_market(text, TRADABLE_VENUES))] = _named(
         "PAPER_MARKET", "synthetic", "synthetic, or recording:VENUE=FILE,VENUE=FILE"
     )
-    venues_file: Path | None = _named("PAPER_VENUES", None, "a file that holds the line which `propbot venues` prints")
+    venues_file: FilePath = _named("PAPER_VENUES", None, "a file that holds the line which `propbot venues` prints")
     latency_s: TFromMs = _named("PAPER_LATENCY_MS", "5", "0 to 60000")
     speed: Annotated[float, Field(allow_inf_nan=False)] = _named("PAPER_SPEED", "1", ge=0.01, le=1000)
     taker_fee_bps: Annotated[Decimal | None, _exact] = _named("TAKER_FEE_BPS", None, ge=-10, le=100)
@@ -172,7 +176,7 @@ class Paper(Group):
 
 
 class Api(Group):
-    operators_file: Path | None = _named("OPERATORS_FILE", None, "a JSON file that lists who may do what")
+    operators_file: FilePath = _named("OPERATORS_FILE", None, "a JSON file that lists who may do what")
     token: SecretStr | None = _named(
         "API_TOKEN", None, f"{TOKEN_CHARACTERS_MIN} characters or more", min_length=TOKEN_CHARACTERS_MIN
     )
@@ -181,8 +185,8 @@ class Api(Group):
     )
     host: str = _named("API_HOST", "127.0.0.1", "an address or a host name", pattern=r"^[A-Za-z0-9_.:-]+$")
     port: int = _named("API_PORT", "8000", ge=0, le=65_535)
-    tls_cert_file: Path | None = _named("API_TLS_CERT_FILE", None, "a PEM file: the certificate, then its chain")
-    tls_key_file: Path | None = _named("API_TLS_KEY_FILE", None, "a PEM file: the certificate's key, not encrypted")
+    tls_cert_file: FilePath = _named("API_TLS_CERT_FILE", None, "a PEM file: the certificate, then its chain")
+    tls_key_file: FilePath = _named("API_TLS_KEY_FILE", None, "a PEM file: the certificate's key, not encrypted")
     trusted_proxy: Annotated[TrustedProxy, PlainValidator(parse_trusted_proxy)] = _named(
         "TRUSTED_PROXY", "false", "false, true, or the proxy's addresses and networks, such as 10.0.0.2,172.18.0.0/16"
     )
@@ -236,7 +240,7 @@ def _sound_key(text: str) -> str:
 class Sealing(Group):
     """What seals the secrets that operators store. At most one of the two is given."""
 
-    key_file: Path | None = _named(
+    key_file: FilePath = _named(
         "SECRETS_KEY_FILE", None, "a file, outside of DATA_DIR, with 32 bytes in hex or base64"
     )
     key: Annotated[SecretStr | None, BeforeValidator(_sound_key)] = _named(

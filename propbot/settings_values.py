@@ -110,6 +110,13 @@ def parse_directory(text: str) -> Path:
     return Path(text)
 
 
+def no_nul(path: Path | None) -> Path | None:
+    """No file's name has one, and whatever is asked about such a path raises."""
+    if path is not None and "\0" in str(path):
+        raise ValueError("no file")
+    return path
+
+
 def is_loopback(host: str) -> bool:
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback

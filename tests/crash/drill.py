@@ -25,7 +25,7 @@ from tests.e2e.processes import Bot, Venues, bot_fill_keys
 RECOVERY_S_MAX = 30.0
 """Ledger equals venue, or a HOLD with a true reason."""
 TRADING_S_MAX = 90.0
-"""And something new is sent: a dozen starts a minute use up the venue's rate limit, and one more waits for its window."""
+"""And something new is sent: a dozen starts a minute use up a rate limit, and one more waits for its window."""
 VENUES = ("binance-um", "binance-spot")
 TERMINAL = ("FILLED", "PARTIAL", "CANCELED", "REJECTED", "NEVER_SENT")
 FAULTS: tuple[tuple[str, dict[str, Any]], ...] = (
@@ -121,7 +121,7 @@ class Drill:
         print(f"kill {self.kills}: {self.waits_s[-1]:.1f} s, {reason or 'trading again'}", flush=True)
 
     def _recover(self, began: float) -> str | None:
-        """In RUN with recon agreeing in this life within 30 s, and then trading; or the line of a HOLD that says why."""
+        """In RUN with recon agreeing in this life within 30 s, and then trading; or the line of the HOLD."""
         opened, agreed = len(self.bot.items("/api/ui/orders")), False
         while time.monotonic() - began < (TRADING_S_MAX if agreed else RECOVERY_S_MAX):
             overview = self.bot.get("/api/ui/status/overview")

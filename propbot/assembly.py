@@ -164,6 +164,7 @@ def _join_pipeline(service: Service) -> None:
         exits=ExitRules(trading.exit_edge_bps, trading.stop_bps, trading.max_spread_age_s),
         poll_interval_s=trading.poll_interval_s,
         moving_reference=_moves(trading.reference, service.config),
+        loop_venues=trading.venues,
     )
     limits = Limits(
         trading.order_notional_usdt, risk.max_position_usdt_of(trading.pair), risk.max_total_notional_usdt,

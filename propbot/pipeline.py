@@ -70,6 +70,8 @@ class TradeRules:
     exits: ExitRules
     poll_interval_s: float
     moving_reference: bool
+    loop_venues: tuple[VenueId, ...]
+    """Where lots may be opened: some of the pipeline's venues, in its order. Open lots are closed wherever they are."""
 
 
 @frozen
@@ -186,9 +188,10 @@ class Pipeline:
         first, second = self.venues
         fees, rules = self.market.fees, self.rules
         fixed = (fees[first].taker_bps + fees[second].taker_bps) * 2 + rules.expected_slippage_bps
+        least = inf if self.too_few_venues() else float(rules.min_spread_bps)
         return Terms(
             float(fixed + self._funding_bps(first, second)), float(fixed + self._funding_bps(second, first)),
-            float(rules.min_spread_bps), float(compute_lot_step(self._instruments())), now_mono_s + TERMS_GOOD_S,
+            least, float(compute_lot_step(self._instruments())), now_mono_s + TERMS_GOOD_S,
         )
 
     def _look_closer(self, now_mono_s: float) -> None:
@@ -364,6 +367,9 @@ class Pipeline:
 
     def _choose_entry(self) -> Opportunity | str:
         """The better direction if it pays, or why there is none."""
+        too_few = self.too_few_venues()
+        if too_few is not None:
+            return too_few
         if self.rules.moving_reference and not self.basis.warm:
             return "the reference basis is warming up"
         for venue in self.venues:
@@ -386,6 +392,10 @@ class Pipeline:
         if any(lot.buy_venue != best.buy for lot in self.blotter.lots.values()):
             return "lots of the other direction are open"
         return best
+
+    def too_few_venues(self) -> str | None:
+        enough = len(self.rules.loop_venues) >= 2
+        return None if enough else "loop_venues has fewer than two venues: nothing is opened"
 
     def size_problem(self) -> str | None:
         mid = self._mid()

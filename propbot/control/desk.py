@@ -142,7 +142,7 @@ class ServiceDesk:
         rules = service.pipeline.rules
         return ControlView(
             rules.order_notional, rules.min_spread_bps, rules.max_slippage_bps, rules.poll_interval_s, service.pair,
-            service.venues, service.drain_timeout_s, self._preflight_view(), service.approvals.pending(),
+            rules.loop_venues, service.drain_timeout_s, self._preflight_view(), service.approvals.pending(),
         )
 
     def _preflight_view(self) -> PreflightView:
@@ -246,7 +246,8 @@ class ServiceDesk:
         }
         for direction, edge in service.pipeline.measure_edges().items():
             measured[f"net_edge_bps {direction}"] = round(edge, 3) if abs(edge) < 1e6 else None
-        return LoopView(service.pair, service.venues, not halted, service.why_not() or None, measured)
+        venues = service.pipeline.rules.loop_venues
+        return LoopView(service.pair, venues, not halted, service.why_not() or None, measured)
 
     def _measure_simulation(self) -> dict[str, Value]:
         """What dry runs have done since the ledger began; in no other number of this page."""
@@ -423,9 +424,8 @@ class ServiceDesk:
         changes = {name: Change(before[name], after[name]) for name in before if before[name] != after[name]}
         people = {} if seconded is None else {"approved_by": seconded.by, "approval": seconded.id}
         for name, change in changes.items():
-            self.service.journal.say(
-                "INFO", "control", f"{name}: {change.old} -> {change.new}", source=f"operator:{operator}", **people
-            )
+            moved = f"{name}: {_said(change.old)} -> {_said(change.new)}"
+            self.service.journal.say("INFO", "control", moved, source=f"operator:{operator}", **people)
         warnings = self._warnings()
         if not await self._is_durable():
             late = f"in force, but not durable after {DURABLE_WAIT_S:g} s: the disk does not answer"
@@ -484,8 +484,10 @@ class ServiceDesk:
         fields: dict[str, str] = {}
         if patch.loop_pair is not None and patch.loop_pair != service.pair:
             fields["loop_pair"] = f"this version trades the pair it was started with, {service.pair}: restart to change"
-        if patch.loop_venues is not None and patch.loop_venues != service.venues:
-            fields["loop_venues"] = f"restart with LOOP_VENUES to change; now {','.join(service.venues)}"
+        strangers = [venue for venue in patch.loop_venues or () if venue not in service.venues]
+        if strangers:
+            started = f"this service was started with {', '.join(service.venues)}"
+            fields["loop_venues"] = f"{started}: restart with LOOP_VENUES to trade on {', '.join(strangers)}"
         if fields:
             return Unusable(fields)
         view = service.modes.view
@@ -503,12 +505,16 @@ class ServiceDesk:
     def _set_parameters(self, patch: ControlPatch) -> None:
         pipeline = self.service.pipeline
         rules = pipeline.rules
+        wanted = patch.loop_venues
+        if wanted is not None:  # in the order of the start, so that another order is no change
+            patch = evolve(patch, loop_venues=tuple(venue for venue in self.service.venues if venue in wanted))
         pipeline.rules = evolve(
             rules,
             order_notional=rules.order_notional if patch.order_notional_usdt is None else patch.order_notional_usdt,
             min_spread_bps=rules.min_spread_bps if patch.min_spread_bps is None else patch.min_spread_bps,
             max_slippage_bps=rules.max_slippage_bps if patch.max_slippage_bps is None else patch.max_slippage_bps,
             poll_interval_s=rules.poll_interval_s if patch.poll_interval_sec is None else patch.poll_interval_sec,
+            loop_venues=rules.loop_venues if patch.loop_venues is None else patch.loop_venues,
         )
         pipeline.limits = evolve(pipeline.limits, order_notional=pipeline.rules.order_notional)
         pipeline.wake()
@@ -542,8 +548,8 @@ class ServiceDesk:
 
     def _warnings(self) -> list[str]:
         """What should be said with the answer."""
-        problem = self.service.pipeline.size_problem()
-        return [] if problem is None else [problem]
+        pipeline = self.service.pipeline
+        return [problem for problem in (pipeline.too_few_venues(), pipeline.size_problem()) if problem is not None]
 
     async def acknowledge_incident(self, id: int, operator: str, note: str) -> Incident | None:
         """Durable when it returns; LedgerError if the disk does not answer (it counts in memory all the same)."""
@@ -555,6 +561,10 @@ class ServiceDesk:
         if scope.cancelled_caught:
             raise LedgerError(f"incident {id} is acknowledged, but not durable after {DURABLE_WAIT_S:g} s")
         return self.service.incidents.get(id)
+
+
+def _said(value: object) -> str:
+    return ",".join(value) if isinstance(value, tuple) else str(value)
 
 
 def _words(refusal: Forbidden | Unusable) -> str:

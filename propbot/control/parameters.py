@@ -12,19 +12,24 @@ from decimal import Decimal
 
 from attrs import Factory, evolve, frozen
 
+from propbot.domain.instruments import VenueId
 from propbot.domain.money import amount_text, parse_amount
 from propbot.settings import Settings, Start, Trading
 from propbot.settings_groups import Group
 
 _TRADING, _START = "trading", "start"
+_VENUES = "loop_venues"
 PARAMETERS: Mapping[str, tuple[str, str]] = {
     "order_notional_usdt": (_TRADING, "order_notional_usdt"),
     "min_spread_bps": (_TRADING, "min_spread_bps"),
     "max_slippage_bps": (_TRADING, "max_slippage_bps"),
     "poll_interval_sec": (_TRADING, "poll_interval_s"),
+    _VENUES: (_TRADING, "venues"),
     "drain_timeout_sec": (_START, "drain_timeout_s"),
 }
 """PATCH's name → the settings' group and field. In capital letters it is the setting's name."""
+
+ParameterValue = Decimal | float | tuple[VenueId, ...]
 
 
 @frozen
@@ -36,7 +41,7 @@ class Parameters:
     patched: Mapping[str, str] = Factory(dict)
     """What operators set, and only that."""
 
-    def patch(self, values: Mapping[str, Decimal | float]) -> Parameters:
+    def patch(self, values: Mapping[str, ParameterValue]) -> Parameters:
         return evolve(self, patched={**self.patched, **{name: value_text(value) for name, value in values.items()}})
 
 
@@ -48,7 +53,9 @@ class Chosen:
     told: Sequence[str]
 
 
-def value_text(value: Decimal | float) -> str:
+def value_text(value: ParameterValue) -> str:
+    if isinstance(value, tuple):
+        return ",".join(value)
     return amount_text(value if isinstance(value, Decimal) else Decimal(str(value)))
 
 
@@ -60,10 +67,10 @@ def choose_parameters(settings: Settings, stored: Parameters | None) -> Chosen:
     for name, text in ({} if stored is None else stored.patched).items():
         assert stored is not None
         now, then = environment.get(name), stored.environment.get(name)
-        if now is None or not _legal(name, text):
-            told.append(f"{name}: the stored {text} is no value of this version and was given up")
-        elif now != then:
+        if now is not None and now != then:
             told.append(f"{name.upper()} changed in the environment, {then} -> {now}: an operator's {text} is over")
+        elif now is None or not _legal(settings, name, text):
+            told.append(f"{name}: the stored {text} is no value of this version and was given up")
         else:
             patched[name] = text
             told.append(f"{name} is {text}, as an operator set it; the environment says {now}")
@@ -75,8 +82,7 @@ def apply_parameters(settings: Settings, patched: Mapping[str, str]) -> Settings
     for name, text in patched.items():
         group_name, field = PARAMETERS[name]
         group = getattr(settings, group_name)
-        amount = parse_amount(text)
-        value = amount if isinstance(getattr(group, field), Decimal) else float(amount)
+        value = _parse(text, getattr(group, field))
         settings = evolve(settings, **{group_name: group.model_copy(update={field: value})})
     return settings
 
@@ -86,8 +92,19 @@ def _of_settings(settings: Settings, name: str) -> str:
     return value_text(getattr(getattr(settings, group_name), field))
 
 
-def _legal(name: str, text: str) -> bool:
+def _parse(text: str, like: ParameterValue) -> ParameterValue:
+    """`value_text` undone, into the type of `like`."""
+    if isinstance(like, tuple):
+        return tuple(VenueId(name) for name in text.split(","))
+    amount = parse_amount(text)
+    return amount if isinstance(like, Decimal) else float(amount)
+
+
+def _legal(settings: Settings, name: str, text: str) -> bool:
     """Within the setting's own bounds; they may be narrower in this version than in the one that stored it."""
+    if name == _VENUES:
+        venues = text.split(",")
+        return len(set(venues)) == len(venues) and set(venues) <= set(settings.trading.venues)
     group_name, field = PARAMETERS[name]
     group: type[Group] = Trading if group_name == _TRADING else Start
     try:

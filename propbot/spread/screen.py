@@ -20,7 +20,7 @@ class Terms:
     """Buying on the first venue and selling on the second."""
     back_costs: float
     least: float
-    """Net, from which on an entry pays."""
+    """Net, from which on an entry pays; infinite while nothing may be opened."""
     lot_step: float
     """Base; the coarser of both venues'."""
     good_until_mono_s: float

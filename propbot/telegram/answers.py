@@ -160,4 +160,6 @@ def _amount(amount: Decimal | None) -> str:
 def _plain(value: object) -> str:
     if isinstance(value, Decimal):
         return amount_text(value)
+    if isinstance(value, tuple):
+        return ", ".join(value)
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -29,7 +29,6 @@ AWAITED = {
     r"api/ui/secret|rotate-key|propbotctl.* secrets": "the routes of secrets",
     r"events/export|export-log": "the export of the journal",
     r"^/(pause|resume|status)$": "the Telegram bot",
-    r'"loop_venues": \["binance-um"\]|^GET /api/ui/control-state': "loop_venues that change without a restart",
 }
 """Steps that need parts which are not in this tree yet. To switch them on, empty this table."""
 

@@ -280,7 +280,11 @@ async def test_a_hold_while_the_approval_is_written_spends_it_without_effect(
 
 
 @pytest.mark.parametrize(
-    "change", [{"order_notional_usdt": 900}, {"max_slippage_bps": 3}, {"min_spread_bps": 2}, {"drain_timeout_sec": 9}]
+    "change",
+    [
+        {"order_notional_usdt": 900}, {"max_slippage_bps": 3}, {"min_spread_bps": 2}, {"drain_timeout_sec": 9},
+        {"loop_venues": ["binance-um"]},
+    ],
 )
 async def test_a_changed_parameter_voids_what_waits_even_if_it_is_changed_back(
     tmp_path: Path, change: dict[str, Any], autojump_clock: MockClock

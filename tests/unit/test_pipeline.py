@@ -47,7 +47,7 @@ FEES = {UM: Fees(ZERO, Decimal("1.7")), SPOT: Fees(ONE, Decimal(2))}
 RULES = TradeRules(
     order_notional=Decimal(1000), min_spread_bps=Decimal(1), max_slippage_bps=Decimal(2),
     expected_slippage_bps=Decimal("0.5"), exits=ExitRules(ZERO, Decimal(20), 300.0), poll_interval_s=1.0,
-    moving_reference=False,
+    moving_reference=False, loop_venues=(UM, SPOT),
 )  # fmt: skip
 LIMITS = Limits(Decimal(1000), Decimal(5000), Decimal(20_000), 10)
 RICH = {(UM, "USDT"): Decimal(100_000), (SPOT, "USDT"): Decimal(100_000), (SPOT, "BTC"): Decimal(2)}
@@ -270,6 +270,42 @@ async def test_a_size_below_the_smallest_legal_order_says_what_that_is(desk: Des
     desk.spot_cheap()
     desk.pipeline.rules = evolve(RULES, order_notional=Decimal(110))
     assert await desk.why_not() == "smallest legal order is 0.002 BTC = 120 USDT"
+
+
+async def test_with_fewer_loop_venues_than_two_nothing_is_opened_and_what_is_open_is_closed(desk: Desk) -> None:
+    desk.spot_cheap()
+    await desk.open_lots(1)
+    desk.pipeline.rules = evolve(RULES, loop_venues=(UM,))
+    assert await desk.why_not() == "loop_venues has fewer than two venues: nothing is opened"
+    desk.equal()  # the lot's exit
+    assert await desk.pipeline.tick()
+    assert [intent.purpose for intent in desk.executor.intents] == [Purpose.OPEN, Purpose.CLOSE]
+    assert desk.lots == []
+    desk.spot_cheap()
+    await desk.why_not()
+    desk.pipeline.rules = RULES
+    assert await desk.pipeline.tick()
+
+
+async def test_a_dry_run_opens_nothing_on_fewer_loop_venues_than_two_either(desk: Desk) -> None:
+    desk.spot_cheap()
+    desk.state = evolve(desk.state, dry_run_only=True)
+    desk.pipeline.rules = evolve(RULES, loop_venues=(SPOT,))
+    assert await desk.why_not() == "loop_venues has fewer than two venues: nothing is opened"
+    assert desk.pipeline.simulator.blotter.lots == {}
+
+
+async def test_with_fewer_loop_venues_than_two_the_edge_is_still_shown_and_a_refusal_is_over(desk: Desk) -> None:
+    desk.spot_cheap()
+    shown = dict(desk.pipeline.measure_edges())
+    desk.free = {}
+    await desk.why_not()
+    assert desk.pipeline.refusals
+    desk.pipeline.rules = evolve(RULES, loop_venues=(UM,))
+    desk.pipeline.wake()
+    await desk.why_not()
+    assert desk.pipeline.refusals == ()
+    assert dict(desk.pipeline.measure_edges()) == shown
 
 
 async def test_lots_of_the_other_direction_are_closed_before_anything_opens(desk: Desk) -> None:
@@ -584,6 +620,30 @@ async def test_a_lower_threshold_is_screened_with_at_once_when_it_is_told(desk: 
         nursery.start_soon(desk.pipeline.run)
         await trio.testing.wait_all_tasks_blocked()
         assert desk.executor.intents == []
+        desk.pipeline.rules = evolve(RULES, poll_interval_s=3600.0)
+        desk.pipeline.wake()
+        await trio.testing.wait_all_tasks_blocked()
+        assert desk.executor.intents
+        nursery.cancel_scope.cancel()
+
+
+async def test_an_entry_that_may_not_be_opened_wakes_nobody(desk: Desk, autojump_clock: Any) -> None:
+    looks: list[float] = []
+
+    def look() -> GateState:
+        looks.append(trio.current_time())
+        return desk.state
+
+    desk.pipeline.gate_state = look
+    desk.pipeline.rules = evolve(RULES, loop_venues=(UM,), poll_interval_s=3600.0)
+    desk.pipeline.wake()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(desk.pipeline.run)
+        await trio.testing.wait_all_tasks_blocked()
+        before = len(looks)
+        desk.spot_cheap()
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(looks) == before
         desk.pipeline.rules = evolve(RULES, poll_interval_s=3600.0)
         desk.pipeline.wake()
         await trio.testing.wait_all_tasks_blocked()

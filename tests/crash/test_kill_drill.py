@@ -23,8 +23,8 @@ from tests.e2e.processes import Bot, running_venues
 KILLS = int(os.environ.get("KILLS", "100"))
 SEED = int(os.environ.get("KILL_SEED", "7"))
 TRADED = sorted(name for name in CRASH_POINTS if not name.startswith(("approval-commit", "secret-swap")))
-"""What trading passes by itself; the others' points are met in tests/scenarios, test_two_man.py and test_rotation.py, in
-virtual time."""
+"""What trading passes by itself; the others' points are met in tests/scenarios, test_two_man.py and test_rotation.py,
+in virtual time."""
 LIMITS = {"MAX_ORDERS_PER_MIN": "5000", "MAX_DAILY_LOSS_USDT": "100000"}
 """A drill trades all day within minutes; these caps are drilled elsewhere."""
 

@@ -9,13 +9,12 @@ from typing import Literal, cast
 
 from attrs import frozen
 
-from propbot.api.bodies import TEXT_MAX
+from propbot.api.bodies import EXPORT_ROWS_MAX, TEXT_MAX
 from propbot.api.replies import ApiError, said_of
 from propbot.status.desk import EventQuery
 
 LIMIT_MAX = 1000
 LIMIT_DEFAULT = 100
-EXPORT_LIMIT_MAX = 100_000
 CURSOR_DIGITS_MAX = 18
 NS_MAX = 2**63 - 1
 """What the ledger's integers hold: from 1677-09-21 to 2262-04-11."""
@@ -59,7 +58,7 @@ def read_events(args: Mapping[str, str]) -> tuple[PageQuery, EventQuery]:
 def read_export(args: Mapping[str, str]) -> ExportQuery:
     """Without a limit as many rows as one file may have."""
     problems: dict[str, str] = {}
-    page = _page(args, problems, limit_max=EXPORT_LIMIT_MAX, default=EXPORT_LIMIT_MAX)
+    page = _page(args, problems, limit_max=EXPORT_ROWS_MAX, default=EXPORT_ROWS_MAX)
     chosen = args.get("format", "csv")
     if chosen not in ("csv", "json"):
         problems["format"] = "csv or json"

@@ -31,6 +31,7 @@ from propbot.api.describe import describe
 from propbot.api.lists import FILL
 from propbot.api.long_answers import LongBody
 from propbot.api.present import Json
+from propbot.api.query import unknown_names
 from propbot.api.replies import ApiError, json_text, said_of
 from propbot.domain.errors import LedgerError
 from propbot.domain.news import Place
@@ -98,9 +99,11 @@ def stream_routes(desk: Desk, auth: Auth, closing: trio.Event, slots: Slots) -> 
 
 def read_types(args: Mapping[str, str]) -> frozenset[str]:
     asked = args.get("types")
+    problems = unknown_names(args, StreamArgs)
     chosen = frozenset(STREAM_TYPES) if asked is None else frozenset(asked.split(","))
     if not chosen <= frozenset(STREAM_TYPES):
-        problems = {"types": f"some of {','.join(STREAM_TYPES)}, with commas"}
+        problems["types"] = f"some of {','.join(STREAM_TYPES)}, with commas"
+    if problems:
         raise ApiError(422, said_of(problems), fields=problems)
     return chosen
 

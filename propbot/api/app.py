@@ -12,14 +12,14 @@ from propbot.api.audit import audit_routes
 from propbot.api.auth import Auth, install_auth
 from propbot.api.baseline import baseline_routes
 from propbot.api.control import control_routes
-from propbot.api.docs import HEALTH_ENDPOINT, OPEN_ENDPOINTS, install_docs
+from propbot.api.docs import HEALTH_ENDPOINT, METRICS_ENDPOINT, OPEN_ENDPOINTS, install_docs
 from propbot.api.export import export_routes
 from propbot.api.gate import Door, install_gate
 from propbot.api.incidents import incident_routes
 from propbot.api.lists import list_routes
 from propbot.api.long_answers import CuttableAnswer
 from propbot.api.looks import look_routes
-from propbot.api.metrics import METRICS_ENDPOINT, metrics_routes
+from propbot.api.metrics import metrics_routes
 from propbot.api.replies import BODY_KIB_MAX, install_error_replies
 from propbot.api.secrets import ADMIN_ENDPOINTS, secret_routes
 from propbot.api.series import series_routes
@@ -53,7 +53,7 @@ def make_api(
     slots = Slots()
     app.register_blueprint(stream_routes(desk, auth, closing, slots))
     app.register_blueprint(metrics_routes(desk, auth, metrics_token, slots))
-    install_docs(app, desk.version, with_token=not auth.off)
+    install_docs(app, desk.version, with_token=not auth.off, with_metrics_token=metrics_token is not None)
     _redact(app, desk)
     _measure(app, desk)
     install_gate(app, auth, door or Door(), open_endpoints={HEALTH_ENDPOINT, METRICS_ENDPOINT, *OPEN_ENDPOINTS})

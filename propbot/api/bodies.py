@@ -26,6 +26,11 @@ REASON_MAX = 200
 VENUES_MAX = 8
 TEXT_MAX = 100
 """Of a filter."""
+EXPORT_ROWS_MAX = 100_000
+STEP_S_MAX = 60
+"""The coarsest of a series."""
+STREAM_TYPES = ("overview", "event", "incident", "spread", "fill")
+_STREAM_TYPE = f"({'|'.join(STREAM_TYPES)})"
 
 
 class Input(BaseModel):
@@ -66,6 +71,8 @@ Limit = Annotated[int, Field(ge=1, le=1000, description="How many items a page h
 Cursor = Annotated[
     str, StringConstraints(pattern=r"^[0-9]{1,18}$"), Field(description="`next_cursor` of the page before.")
 ]
+Since = Annotated[Moment, Field(description="Not before this time; without a zone it is UTC.")]
+Until = Annotated[Moment, Field(description="Not after this time.")]
 Absent = SkipJsonSchema[None]
 """A field that was not given; null itself is refused before a model sees it."""
 
@@ -124,14 +131,16 @@ class PageArgs(Input):
 
 
 class SeriesArgs(PageArgs):
-    step: int | Absent = None
-    since: str | Absent = None
-    until: str | Absent = None
+    step: Annotated[
+        int, Field(ge=1, le=STEP_S_MAX, description="Seconds between points: one of `steps_s`; the first if absent."),
+    ] | Absent = None
+    since: Since | Absent = None
+    until: Until | Absent = None
 
 
 class EventArgs(PageArgs):
-    since: Annotated[Moment, Field(description="Not before this time; without a zone it is UTC.")] | Absent = None
-    until: Annotated[Moment, Field(description="Not after this time.")] | Absent = None
+    since: Since | Absent = None
+    until: Until | Absent = None
     level: Annotated[Text, Field(description="INFO, WARN or ERROR.")] | Absent = None
     kind: Annotated[Text, Field(description="Such as feed, hold, approval.")] | Absent = None
     venue: Annotated[Text, Field(description="Such as binance-um.")] | Absent = None
@@ -139,13 +148,27 @@ class EventArgs(PageArgs):
 
 
 class StreamArgs(Input):
-    """`types`: with commas, some of overview, event, incident, spread, fill; all without it."""
+    types: Annotated[
+        str, StringConstraints(pattern=f"^{_STREAM_TYPE}(,{_STREAM_TYPE})*$"),
+        Field(description="Which messages, with commas between them; all if absent."),
+    ] | Absent = None
 
-    types: str | Absent = None
+
+class StreamHeaders(Input):
+    """A browser sends it by itself when it comes back."""
+
+    last_event_id: Annotated[
+        str, StringConstraints(pattern=r"^[0-9]{1,18}-[0-9]{1,18}-([0-9a-f]{16})?$"),
+        Field(description="The newest `id:` that was received; the stream goes on after it."),
+    ] | Absent = None
 
 
 class ExportArgs(EventArgs):
     """The list's filters, and more rows at once."""
 
-    format: Literal["csv", "json"] | Absent = None
-    limit: Annotated[int, Field(ge=1, le=100_000)] | Absent = None
+    format: Annotated[Literal["csv", "json"], Field(description="What kind of file; csv if absent.")] | Absent = None
+    limit: Annotated[
+        int, Field(ge=1, le=EXPORT_ROWS_MAX, description="How many rows the file has at most; 100000 if absent."),
+    ] | Absent = None
+    cursor: Annotated[Cursor, Field(description="Only what is older than this id: the last one of the file before.")] \
+        | Absent = None

@@ -8,18 +8,20 @@
         \"\"\"Every order, newest first.\"\"\"
 
 The docstring's first line is the summary, what follows is the description. Refusals that hang on the kind of the route
-(no token, wrong role, a body, a query) are added here for all of them; `refuses` names the others. A route without
-docstring or examples fails tests/unit/api/test_openapi.py, which says what to add.
+(no token, wrong role, a body, a query) are added here for all of them; `refuses` names the others. An answer that is
+no JSON (a file, a stream) is told of by `texts`, beside or instead of a model. A route without docstring or examples
+fails tests/unit/api/test_openapi.py, which says what to add.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from attrs import frozen
 from quart_schema.openapi import OpenAPIProvider
 from quart_schema.validation import (
+    QUART_SCHEMA_HEADERS_ATTRIBUTE,
     QUART_SCHEMA_QUERYSTRING_ATTRIBUTE,
     QUART_SCHEMA_REQUEST_ATTRIBUTE,
     QUART_SCHEMA_RESPONSE_ATTRIBUTE,
@@ -31,6 +33,7 @@ from propbot.api.replies import BODY_KIB_MAX, CODES
 
 F = TypeVar("F", bound=Callable[..., Any])
 Json = Mapping[str, Any]
+Example = Json | Sequence[Json]
 
 LOOKS = ("GET", "HEAD", "OPTIONS")
 _DESCRIBED = "_propbot_described"
@@ -72,28 +75,37 @@ _REFUSALS: Mapping[int, tuple[str, Json]] = {
     }),
 }
 """Status → when, and an example. What never became a request (431, 501, 505) is told in the document's head."""
+_HEADERS: Mapping[int, Json] = {
+    401: {"WWW-Authenticate": {"description": "Bearer", "schema": {"type": "string"}}},
+    429: {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}},
+}
 
 
 @frozen
 class Described:
-    answers: Mapping[int, Json]
-    request: Json | None
-    refuses: Sequence[int]
-    path: Mapping[str, tuple[str, str]]
+    answers: Mapping[int, Example] = {}
+    request: Json | None = None
+    refuses: Sequence[int] = ()
+    path: Mapping[str, tuple[str, str]] = {}
+    texts: Mapping[str, str] = {}
+    also: Mapping[int, tuple[str, str]] = {}
 
 
 def describe(
     *,
-    answers: Mapping[int, Json],
+    answers: Mapping[int, Example] | None = None,
     request: Json | None = None,
     refuses: Sequence[int] = (),
     path: Mapping[str, tuple[str, str]] | None = None,
+    texts: Mapping[str, str] | None = None,
+    also: Mapping[int, tuple[str, str]] | None = None,
 ) -> Callable[[F], F]:
     """`answers`: an example for each status that has a model of its own. `request`: one of the body. `path`: name of a
-    part of the path → what it is, and an example."""
+    part of the path → what it is, and an example. `texts`: media type of a 200 that is no JSON → an example. `also`:
+    a refusal that has one more reason here → that reason, and what it says."""
 
     def decorate(view: F) -> F:
-        setattr(view, _DESCRIBED, Described(answers, request, refuses, path or {}))
+        setattr(view, _DESCRIBED, Described(answers or {}, request, refuses, path or {}, texts or {}, also or {}))
         return view
 
     return decorate
@@ -118,6 +130,8 @@ class Provider(OpenAPIProvider):
 
     open_endpoints: frozenset[str] = frozenset()
     """Those that ask for no token."""
+    schemes: ClassVar[Mapping[str, Sequence[str]]] = {}
+    """Those that take one of these schemes instead of the usual one."""
 
     def schema(self) -> dict[str, Any]:
         document: dict[str, Any] = super().schema()
@@ -127,8 +141,8 @@ class Provider(OpenAPIProvider):
         for status, (text, example) in _REFUSALS.items():
             content = {"schema": {"$ref": "#/components/schemas/ErrorAnswer"}, "example": example}
             shared[CODES[status]] = {"description": text, "content": {"application/json": content}}
-        shared[CODES[429]]["headers"] = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
-        shared[CODES[401]]["headers"] = {"WWW-Authenticate": {"description": "Bearer", "schema": {"type": "string"}}}
+            if status in _HEADERS:
+                shared[CODES[status]]["headers"] = _HEADERS[status]
         _drop_null_defaults(document["paths"])
         _drop_null_defaults(document["components"]["schemas"])
         return document
@@ -142,17 +156,17 @@ class Provider(OpenAPIProvider):
         return paths, components
 
     def _complete(self, rule: Rule, method: str, view: Callable[..., Any], operation: dict[str, Any]) -> dict[str, Any]:
-        said = described(view) or Described({}, None, (), {})
+        said = described(view) or Described()
         responses = dict(operation["responses"])
         for status, example in said.answers.items():
             if status in responses:
                 responses[status] = {**responses[status], "description": _when(status)}
                 responses[status]["content"]["application/json"]["example"] = example
+        if said.texts:
+            told = responses.setdefault(200, {"description": _when(200), "content": {}})["content"]
+            told |= {kind: {"schema": {"type": "string"}, "example": text} for kind, text in said.texts.items()}
         for status in self._refusals(rule, method, view, said):
-            responses.setdefault(status, None)
-        for status in responses:
-            if status not in models_of(view):
-                responses[status] = {"$ref": f"#/components/responses/{CODES[status]}"}
+            responses[status] = _refusal(status, said)
         completed = {
             **operation,
             "summary": operation.get("summary", "").rstrip("."),
@@ -163,21 +177,40 @@ class Provider(OpenAPIProvider):
         }
         if rule.endpoint in self.open_endpoints:
             completed["security"] = []
+        elif rule.endpoint in self.schemes:
+            completed["security"] = [{scheme: []} for scheme in self.schemes[rule.endpoint]]
         if said.request is not None and "requestBody" in operation:
             completed["requestBody"]["content"]["application/json"]["example"] = said.request
         return completed
 
     def _refusals(self, rule: Rule, method: str, view: Callable[..., Any], said: Described) -> list[int]:
-        found = [400, *said.refuses]
+        found = [400, *said.refuses, *said.also]
         if rule.endpoint not in self.open_endpoints:
             found += [401, 429]
         if method not in LOOKS:
             found += [403]
         if request_model_of(view) is not None:
             found += [413, 415, 422]
-        if getattr(view, QUART_SCHEMA_QUERYSTRING_ATTRIBUTE, None) is not None:
+        asks = (QUART_SCHEMA_QUERYSTRING_ATTRIBUTE, QUART_SCHEMA_HEADERS_ATTRIBUTE)
+        if any(getattr(view, each, None) is not None for each in asks):
             found += [422]
         return found
+
+
+def _refusal(status: int, said: Described) -> Json:
+    """The one that all routes share; in its own words where it has one more reason here."""
+    if status not in said.also:
+        return {"$ref": f"#/components/responses/{CODES[status]}"}
+    reason, message = said.also[status]
+    schema = {"$ref": "#/components/schemas/ErrorAnswer"}
+    example = {"error": {"code": CODES[status], "message": message}}
+    told: dict[str, Any] = {
+        "description": f"{_REFUSALS[status][0]} Also: {reason}",
+        "content": {"application/json": {"schema": schema, "example": example}},
+    }
+    if status in _HEADERS:
+        told["headers"] = _HEADERS[status]
+    return told
 
 
 def _drop_null_defaults(part: Any) -> None:

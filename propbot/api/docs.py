@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import ClassVar
 
 from quart import Quart, Response
 from quart_schema import HttpSecurityScheme, Info, QuartSchema, hide
@@ -16,6 +17,7 @@ from propbot.api.replies import ApiError
 
 OPEN_ENDPOINTS = ("home", "docs_asset", "openapi", "swagger_ui")
 HEALTH_ENDPOINT = "looks.healthz"
+METRICS_ENDPOINT = "metrics.metrics"
 _FILES = ("swagger-ui-bundle.js", "swagger-ui.css")
 _START_NAME = "start.js"
 _START = b"""window.ui = SwaggerUIBundle({
@@ -62,7 +64,11 @@ class _Provider(Provider):
     open_endpoints = frozenset({HEALTH_ENDPOINT})
 
 
-def install_docs(app: Quart, version: str, *, with_token: bool) -> None:
+class _ProviderWithScraper(_Provider):
+    schemes: ClassVar = {METRICS_ENDPOINT: ("metrics", "bearer")}
+
+
+def install_docs(app: Quart, version: str, *, with_token: bool, with_metrics_token: bool) -> None:
     """The last to be installed: the document has the routes that are there by now."""
     assets = {name: (_assets_folder() / name).read_bytes() for name in _FILES}
     assets[_START_NAME] = _START
@@ -87,15 +93,17 @@ def install_docs(app: Quart, version: str, *, with_token: bool) -> None:
     async def home() -> Response:
         return Response(home_page, content_type="text/html; charset=utf-8")
 
+    with_scraper = with_token and with_metrics_token  # where no token is needed, the scraper's is none either
+    names = ("bearer", "metrics") if with_scraper else ("bearer",)
     schema = QuartSchema(
         app,
         redoc_ui_path=None,
         scalar_ui_path=None,
         swagger_ui_path=None,
         info=Info(title="PropBot", version=version, description=_ABOUT),
-        security_schemes={"bearer": HttpSecurityScheme(scheme="bearer")} if with_token else None,
+        security_schemes={name: HttpSecurityScheme(scheme="bearer") for name in names} if with_token else None,
         security=[{"bearer": []}] if with_token else None,
-        openapi_provider_class=_Provider,
+        openapi_provider_class=_ProviderWithScraper if with_scraper else _Provider,
     )
     # made once, here: QuartSchema makes it at each request, and 40 ms are long in the loop that trades
     document = app.json.dumps(schema.openapi_provider.schema()).encode()

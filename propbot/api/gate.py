@@ -29,6 +29,8 @@ Receive = Callable[[], Awaitable[Any]]
 Send = Callable[[Any], Awaitable[None]]
 Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+READS = ("GET", "HEAD")
+"""What an open path is open for. Not for OPTIONS, which the framework answers by itself and no endpoint ever sees."""
 FORWARDED_BYTES_MAX = 1024
 _LOOPBACK_HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
 _NAMED_HOST = re.compile(r"([a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_-]+)*)\.?(:[0-9]{1,5})?", re.IGNORECASE)
@@ -90,6 +92,8 @@ def install_gate(app: Quart, auth: Auth, door: Door, *, open_endpoints: Collecti
     paths = app.url_map.bind("")
 
     def is_open(scope: Scope) -> bool:
+        if scope["method"] not in READS:
+            return False
         try:
             endpoint, _ = paths.match(scope["path"], method=scope["method"])
         except HTTPException:

@@ -18,10 +18,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 from quart import Blueprint, Response, request
-from quart_schema import document_response
 
-from propbot.api import models
 from propbot.api.auth import Auth
+from propbot.api.describe import describe
 from propbot.api.stream import Slots
 from propbot.control.operators import digest_token
 from propbot.domain.mode import Mode
@@ -32,11 +31,17 @@ from propbot.status.desk import Desk
 from propbot.status.measures import Measures
 from propbot.status.slo import SloState
 
-METRICS_ENDPOINT = "metrics.metrics"
 QUANTILES = (0.5, 0.95, 0.99, 1.0)
 HEALTHS = {Health.OK: 0, Health.WARN: 1, Health.ERROR: 2, Health.HOLD: 3}
 MetricFamily = GaugeMetricFamily | CounterMetricFamily
 Value = Decimal | float | int | bool | None
+EXAMPLE = """\
+# HELP propbot_mode 1 for the mode that is in force.
+# TYPE propbot_mode gauge
+propbot_mode{mode="RUN"} 1.0
+propbot_mode{mode="DRAIN"} 0.0
+propbot_mode{mode="HOLD"} 0.0
+"""
 Sample = tuple[str, tuple[str, ...], Value]
 """Name of the family, label values in its order, and the value."""
 
@@ -110,9 +115,12 @@ def metrics_routes(desk: Desk, auth: Auth, metrics_token: str | None, slots: Slo
     ProcessCollector(namespace="propbot", registry=registry)
 
     @routes.get("/metrics")
-    @document_response(models.ErrorAnswer, 401)
+    @describe(texts={"text/plain": EXAMPLE})
     async def metrics() -> Response:
-        """The service's numbers in Prometheus' text format; docs/metrics.md says what each is."""
+        """The service's numbers, in Prometheus' text format.
+
+        Takes `METRICS_TOKEN`, which opens nothing else, or an operator's token. What is unknown has no sample;
+        docs/metrics.md says what each is."""
         authorization = request.headers.get("Authorization")
         if not is_scraper(authorization, digest):
             auth.identify(authorization, request.remote_addr or "")

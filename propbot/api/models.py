@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, RootModel
 
 from propbot.api.bodies import Absent, ModeName
 from propbot.domain.status import Metric
@@ -353,6 +353,10 @@ class EventItem(Output):
     source: str
     message: str
     details: dict[str, Metric]
+
+
+class EventArray(RootModel[list[EventItem]]):
+    """The export as JSON: no page, no cursor."""
 
 
 class Orders(Output):

@@ -1,5 +1,5 @@
-"""Query parameters of the lists: `limit`, `cursor` and, for events, the filters and the export's format. A bad one is a
-422 that names it."""
+"""Query parameters of the lists: `limit`, `cursor` and, for events, the filters and the export's format. A bad one, or
+one that there is not, is a 422 that names it."""
 
 from __future__ import annotations
 
@@ -8,15 +8,17 @@ from datetime import UTC, datetime
 from typing import Literal, cast
 
 from attrs import frozen
+from pydantic import BaseModel
 
-from propbot.api.bodies import TEXT_MAX
+from propbot.api.bodies import EXPORT_ROWS_MAX, TEXT_MAX, EventArgs, ExportArgs, PageArgs, SeriesArgs
 from propbot.api.replies import ApiError, said_of
+from propbot.api.strict_json import printable
 from propbot.status.desk import EventQuery
 
 LIMIT_MAX = 1000
 LIMIT_DEFAULT = 100
-EXPORT_LIMIT_MAX = 100_000
 CURSOR_DIGITS_MAX = 18
+NAME_SHOWN_MAX = 50
 NS_MAX = 2**63 - 1
 """What the ledger's integers hold: from 1677-09-21 to 2262-04-11."""
 
@@ -43,14 +45,14 @@ class SeriesQuery:
 
 
 def read_page(args: Mapping[str, str]) -> PageQuery:
-    problems: dict[str, str] = {}
+    problems = unknown_names(args, PageArgs)
     page = _page(args, problems)
     _refuse(problems)
     return page
 
 
 def read_events(args: Mapping[str, str]) -> tuple[PageQuery, EventQuery]:
-    problems: dict[str, str] = {}
+    problems = unknown_names(args, EventArgs)
     page, wanted = _page(args, problems), _wanted(args, problems)
     _refuse(problems)
     return page, wanted
@@ -58,8 +60,8 @@ def read_events(args: Mapping[str, str]) -> tuple[PageQuery, EventQuery]:
 
 def read_export(args: Mapping[str, str]) -> ExportQuery:
     """Without a limit as many rows as one file may have."""
-    problems: dict[str, str] = {}
-    page = _page(args, problems, limit_max=EXPORT_LIMIT_MAX, default=EXPORT_LIMIT_MAX)
+    problems = unknown_names(args, ExportArgs)
+    page = _page(args, problems, limit_max=EXPORT_ROWS_MAX, default=EXPORT_ROWS_MAX)
     chosen = args.get("format", "csv")
     if chosen not in ("csv", "json"):
         problems["format"] = "csv or json"
@@ -70,7 +72,7 @@ def read_export(args: Mapping[str, str]) -> ExportQuery:
 
 def read_series(args: Mapping[str, str], steps_s: Sequence[int]) -> SeriesQuery:
     """Without a step the finest one, which is the first of `steps_s`."""
-    problems: dict[str, str] = {}
+    problems = unknown_names(args, SeriesArgs)
     page = _page(args, problems)
     step = args.get("step", str(steps_s[0]))
     if step not in map(str, steps_s):
@@ -78,6 +80,13 @@ def read_series(args: Mapping[str, str], steps_s: Sequence[int]) -> SeriesQuery:
     since_ns, until_ns = _time(args, "since", problems), _time(args, "until", problems)
     _refuse(problems)
     return SeriesQuery(page, int(step), since_ns, until_ns)
+
+
+def unknown_names(args: Mapping[str, str], model: type[BaseModel]) -> dict[str, str]:
+    """What `model` does not have, with what it has: a filter with a slip in its name would show everything."""
+    names = list(model.model_fields)
+    unknown = [printable(each[:NAME_SHOWN_MAX]) for each in args if each not in names]
+    return dict.fromkeys(unknown, f"unknown; there is {', '.join(names)}")
 
 
 def _wanted(args: Mapping[str, str], problems: dict[str, str]) -> EventQuery:

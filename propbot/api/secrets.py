@@ -10,9 +10,11 @@ from quart_schema import document_querystring, document_request, document_respon
 
 from propbot.api import models, rows
 from propbot.api.bodies import PageArgs, SecretBody
+from propbot.api.describe import describe
 from propbot.api.inputs import read_pairs
 from propbot.api.query import read_page
 from propbot.api.replies import ApiError, json_reply, said_of
+from propbot.api.samples import TS
 from propbot.control.operators import Role
 from propbot.secrets.names import STORABLE, value_problem
 from propbot.status.desk import Conflict, Desk, SecretsStored, Unusable
@@ -20,6 +22,8 @@ from propbot.status.desk import Conflict, Desk, SecretsStored, Unusable
 ADMIN_ENDPOINTS = {"secrets.store": Role.ADMIN}
 """Who gives the bot other keys decides whose account it trades."""
 STORE_S_MAX = 9.0
+_KEY, _SECRET = "BINANCE_UM_API_KEY_TESTNET", "BINANCE_UM_API_SECRET_TESTNET"
+"""Of the examples."""
 _NAME = re.compile(r"[A-Z][A-Z0-9_]{0,49}")
 NO_NAME = "(no name of a secret)"
 """What is shown in place of one: it may be a value that was sent as a name."""
@@ -29,20 +33,38 @@ def secret_routes(desk: Desk) -> Blueprint:
     routes = Blueprint("secrets", __name__)
 
     @routes.get("/api/ui/secret")
+    @describe(answers={200: {
+        "items": [
+            {"name": _KEY, "version": 2, "ts": TS, "source": "stored"},
+            {"name": "TELEGRAM_BOT_TOKEN", "version": None, "ts": None, "source": "environment"},
+        ],
+        "next_cursor": None,
+    }})
     @document_querystring(PageArgs)
     @document_response(models.Secrets)
     async def secrets() -> Response:
-        """Which secrets there are and where they come from, by name. Never their values."""
+        """Which secrets there are and where they come from, by name.
+
+        Never their values. `source` venue: the embedded venue made it for itself."""
         page = read_page(request.args)
         return json_reply(rows.slice_page([rows.secret(row) for row in desk.secrets()], page.limit, page.cursor))
 
     @routes.post("/api/ui/secret")
+    @describe(
+        request={_KEY: "the-new-key", _SECRET: "the-new-secret"},
+        answers={200: {
+            "status": "ok", "updated": [_KEY, _SECRET], "checked": {_KEY: True, _SECRET: True}, "warnings": [],
+        }},
+        refuses=(409, 503),
+    )
     @document_request(SecretBody)
     @document_response(models.SecretsAnswer)
-    @document_response(models.ErrorAnswer, 409)
-    @document_response(models.ErrorAnswer, 422)
     async def store() -> Response:
-        """Store secrets by name. Keys of the active profile are checked at their venue, and sign from then on."""
+        """Store secrets by name; no answer ever repeats a value.
+
+        Keys of the active profile are checked by a signed read at their venue, and sign from then on; when the check
+        fails it is a 422 and the old ones stay. Keys of another profile are stored, `"checked": false`. Needs the role
+        admin."""
         values = await _read_secrets()
         with trio.fail_after(STORE_S_MAX, shield=True):  # never half waited for, and bounded
             outcome = await desk.store_secrets(values, g.operator)

@@ -22,13 +22,16 @@ from math import inf
 import trio
 from attrs import define, field, frozen
 from quart import Blueprint, Response, request
-from quart_schema import document_querystring, document_response
+from quart_schema import document_headers, document_querystring
 
-from propbot.api import models, present, rows
+from propbot.api import present, rows
 from propbot.api.auth import Auth
-from propbot.api.bodies import StreamArgs
+from propbot.api.bodies import STREAM_TYPES, StreamArgs, StreamHeaders
+from propbot.api.describe import describe
+from propbot.api.lists import FILL
 from propbot.api.long_answers import LongBody
 from propbot.api.present import Json
+from propbot.api.query import unknown_names
 from propbot.api.replies import ApiError, json_text, said_of
 from propbot.domain.errors import LedgerError
 from propbot.domain.news import Place
@@ -36,7 +39,6 @@ from propbot.domain.status import Incident
 from propbot.status.desk import Desk
 
 STREAMS_MAX = 10
-TYPES = ("overview", "event", "incident", "spread", "fill")
 LOOK_EVERY_S = 0.25
 """Looking is a few comparisons in memory; the ledger is asked only when it has grown."""
 CHECK_EVERY_S = 1.0
@@ -55,6 +57,9 @@ SEND_S_MAX = 5.0
 BEGIN_S_MAX = 5.0
 """A place that was given to a client who went away before the first byte is free again after that."""
 _HASH_DIGITS = 16
+_TOO_MANY = f"{STREAMS_MAX} event streams are open already, which is as many as there may be: close one"
+_PLACE = "42-17-0a1b2c3d4e5f6071"
+"""Of the example."""
 
 
 def stream_routes(desk: Desk, auth: Auth, closing: trio.Event, slots: Slots) -> Blueprint:
@@ -62,13 +67,18 @@ def stream_routes(desk: Desk, auth: Auth, closing: trio.Event, slots: Slots) -> 
     overviews = Overviews(desk)
 
     @routes.get("/api/ui/stream")
+    @describe(
+        texts={"text/event-stream": greeting(_PLACE) + message("fill", json_text(FILL), _PLACE)},
+        refuses=(503,),
+        also={429: (f"{STREAMS_MAX} event streams are open already.", _TOO_MANY)},
+    )
     @document_querystring(StreamArgs)
-    @document_response(models.ErrorAnswer, 422)
-    @document_response(models.ErrorAnswer, 429)
-    @document_response(models.ErrorAnswer, 503)
+    @document_headers(StreamHeaders)
     async def stream() -> Response:
-        """Server-sent events: overview, event, incident, spread, fill. The `data:` of each is an item of the list of
-        that name. `Last-Event-ID` goes on after that event and fill, without loss or repetition."""
+        """What happens, as server-sent events: overview, event, incident, spread, fill.
+
+        The `data:` of each is an item of the list of that name. `Last-Event-ID` goes on after that event and fill,
+        without loss or repetition. It ends when the service stops, and when its token is taken off the list."""
         types = read_types(request.args)
         last_id = request.headers.get("Last-Event-ID")
         if request.method == "HEAD":
@@ -89,9 +99,11 @@ def stream_routes(desk: Desk, auth: Auth, closing: trio.Event, slots: Slots) -> 
 
 def read_types(args: Mapping[str, str]) -> frozenset[str]:
     asked = args.get("types")
-    chosen = frozenset(TYPES) if asked is None else frozenset(asked.split(","))
-    if not chosen <= frozenset(TYPES):
-        problems = {"types": f"some of {','.join(TYPES)}, with commas"}
+    problems = unknown_names(args, StreamArgs)
+    chosen = frozenset(STREAM_TYPES) if asked is None else frozenset(asked.split(","))
+    if not chosen <= frozenset(STREAM_TYPES):
+        problems["types"] = f"some of {','.join(STREAM_TYPES)}, with commas"
+    if problems:
         raise ApiError(422, said_of(problems), fields=problems)
     return chosen
 
@@ -145,10 +157,7 @@ class Slots:
         now_s = trio.current_time()
         self.taken -= {slot for slot in self.taken if not slot.begun and now_s - slot.taken_at_s > BEGIN_S_MAX}
         if len(self.taken) >= STREAMS_MAX:
-            raise ApiError(
-                429, f"{STREAMS_MAX} event streams are open already, which is as many as there may be: close one",
-                headers={"Retry-After": "5"},
-            )
+            raise ApiError(429, _TOO_MANY, headers={"Retry-After": "5"})
         slot = Slot(self, now_s)
         self.taken.add(slot)
         return slot
@@ -199,7 +208,7 @@ class Following:
 
     async def collect(self) -> str:
         """TooSlowError and LedgerError stay inside: what the ledger has will come when it answers again."""
-        parts = [] if self._begun else [f"retry: 2000\nid: {id_of(self.place)}\n\n"]
+        parts = [] if self._begun else [greeting(id_of(self.place))]
         if "overview" in self.types:
             parts += self._overview()
         if "incident" in self.types:
@@ -258,6 +267,11 @@ class Following:
 
     def _placed(self, type: str, item: Json) -> list[str]:
         return [message(type, json_text(item), id_of(self.place))] if type in self.types else []
+
+
+def greeting(id: str) -> str:
+    """The place at once, so that nothing is lost to a client that is cut before the first message."""
+    return f"retry: 2000\nid: {id}\n\n"
 
 
 def message(type: str, data: str, id: str | None = None) -> str:

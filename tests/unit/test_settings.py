@@ -121,6 +121,20 @@ def test_secrets_show_in_no_problem_and_no_repr() -> None:
     assert "hunter2" not in repr(settings)
 
 
+def test_no_secret_has_a_default_and_none_is_shipped() -> None:
+    defaults = {
+        field.alias: field.default
+        for group in GROUPS for field in group.model_fields.values() if "SecretStr" in str(field.annotation)
+    }
+    assert defaults == dict.fromkeys(("API_TOKEN", "METRICS_TOKEN", "TELEGRAM_BOT_TOKEN", "SECRETS_KEY"))
+    shipped = load_settings({}, EXAMPLE)
+    assert (shipped.api.token, shipped.api.metrics_token, shipped.keys) == (None, None, {})
+    written = re.findall(r"^#?(\w*(?:TOKEN|KEY|SECRET|PASSPHRASE)\w*)=(.*)$", EXAMPLE.read_text(), re.MULTILINE)
+    written = [(name, value) for name, value in written if name != "SECRETS_KEY_FILE"]
+    assert len(written) > 5
+    assert {value for _, value in written} == {""}
+
+
 @pytest.mark.parametrize(
     ("environ", "named"),
     [

@@ -131,6 +131,15 @@ EVERY_ANSWER = {
 }
 
 
+@pytest.mark.parametrize("path", ["/", "/docs", "/openapi.json", "/healthz", "/metrics"])
+async def test_an_open_path_is_open_to_be_read_and_for_nothing_else(nobody, path):
+    for method in ("OPTIONS", "POST", "PUT", "PATCH", "DELETE", "TRACE"):
+        assert (await nobody.request(method, path)).status_code == 401, method
+    expected = 401 if path == "/metrics" else 200  # its own token is looked at where it is made
+    for method in ("GET", "HEAD"):
+        assert (await nobody.request(method, path)).status_code == expected, method
+
+
 @pytest.mark.parametrize("tls", [False, True])
 async def test_every_answer_is_hardened_whoever_gives_it(desk, tls):
     app = make_api(desk, auth=Auth(Operators.of(TOKEN)), door=Door(tls=tls))

@@ -46,6 +46,18 @@ async def test_a_bad_query_is_a_422_that_names_the_field(client, name, field, va
     assert list(answer.json()["error"]["fields"]) == [field]
 
 
+@pytest.mark.parametrize("name", [*LISTS, "events/export", "pnl", "spreads", "stream", "secret", "approvals"])
+@pytest.mark.parametrize("field", ["limits", "Limit", "", "x" * 500, "\x1b[2J"])
+async def test_a_parameter_that_there_is_not_is_named_and_nothing_is_shown(client, name, field):
+    answer = await client.get(f"/api/ui/{name}", params={field: "5"})
+    assert answer.status_code == 422
+    ((shown, why),) = answer.json()["error"]["fields"].items()
+    assert len(shown) <= 50
+    assert shown.isprintable()
+    assert shown == field or len(field) > 50 or not field.isprintable()
+    assert why.startswith("unknown; there is ")
+
+
 async def test_fill_ids_are_strings_and_amounts_plain(client):
     fill = (await client.get("/api/ui/fills")).json()["items"][0]
     assert (fill["order_id"], fill["trade_id"], fill["qty"], fill["fee"]) == ("900", "3", "0.016", "0.19595")

@@ -19,7 +19,7 @@ from propbot.status.board import Board
 from propbot.status.incidents import Incidents
 from tests.unit.api.conftest import TOKEN, FakeDesk, FixedClock
 
-PEOPLE = {role: str(role)[0] * 40 for role in Role}
+PEOPLE = {role: f"{role}-" * 8 for role in Role}
 TOKENS = [None, "wrong" * 8, TOKEN[:-1], *PEOPLE.values()]
 CHANGES = [
     ("PATCH", "/api/ui/control"),
@@ -27,11 +27,15 @@ CHANGES = [
     ("POST", "/api/ui/approvals/k1/reject"),
     ("POST", "/api/ui/incidents/1/ack"),
     ("POST", "/api/ui/baseline"),
+    ("POST", "/api/ui/secret"),
 ]
+NEEDED = {"approve": Role.APPROVER, "reject": Role.APPROVER, "secret": Role.ADMIN}
+"""Last part of the path → the role; operator where it is not named."""
 VALUES = st.sampled_from(["HOLD", "RUN", "hold", True, None, -1, 0.5, 1000, "x" * 201, [], {}, "binance-um", "BTC"])
-NAMES = st.sampled_from(
-    ["mode", "reason", "safe_mode", "order_notional_usdt", "loop_venues", "venue", "asset", "note", "x"]
-)
+NAMES = st.sampled_from([
+    "mode", "reason", "safe_mode", "order_notional_usdt", "loop_venues", "venue", "asset", "note", "x",
+    "OKX_PERP_API_KEY",
+])
 ODD = ['{"mode":"HOLD","mode":"HOLD"}', '{"mode":"HOLD","x":NaN}', "[]", "{", '{"mode":"HOLD"', "\ud800"]
 BODIES = st.one_of(
     st.dictionaries(NAMES, VALUES, max_size=4).map(json.dumps),
@@ -101,7 +105,7 @@ def test_a_refusal_changes_nothing_but_for_an_operators_hold(
 @pytest.mark.parametrize("role", Role)
 @pytest.mark.parametrize(("method", "path"), CHANGES)
 def test_each_role_may_what_the_design_says(method: str, path: str, role: Role) -> None:
-    needed = Role.APPROVER if "approvals" in path else Role.OPERATOR
+    needed = NEEDED.get(path.rpartition("/")[2], Role.OPERATOR)
     body = '{"venue":"binance-spot"}' if "baseline" in path else "{}"  # a baseline that lacks its reason is a 422
     status = ask(method, path, PEOPLE[role], body, "application/json", None).status_code
     assert (status == 403) is not role.covers(needed)

@@ -11,7 +11,8 @@ import trio.testing
 
 from propbot.api.app import make_api
 from propbot.api.auth import Auth
-from propbot.api.stream import BEGIN_S_MAX, NEWS_MAX, SEND_S_MAX, STREAMS_MAX, TYPES
+from propbot.api.bodies import STREAM_TYPES
+from propbot.api.stream import BEGIN_S_MAX, NEWS_MAX, SEND_S_MAX, STREAMS_MAX
 from propbot.control.operators import Operator, Operators, Role
 from propbot.domain.mode import Cause, HoldRecord, Mode
 from tests.unit.api.conftest import NOW_NS, TOKEN, make_spread
@@ -165,7 +166,7 @@ async def test_a_heartbeat_every_fifteen_seconds_and_nothing_else_when_nothing_h
 async def test_types_that_there_are_not_are_named(client, types):
     answer = await client.get("/api/ui/stream", params={"types": types})
     assert answer.status_code == 422
-    assert ",".join(TYPES) in answer.json()["error"]["message"]
+    assert ",".join(STREAM_TYPES) in answer.json()["error"]["message"]
 
 
 async def test_it_needs_a_token(nobody):

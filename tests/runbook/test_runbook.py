@@ -9,7 +9,7 @@ import pytest
 
 from tests.runbook.documents import DOCUMENTS, Step, read_sections, read_steps
 from tests.runbook.promises import keep
-from tests.runbook.station import Station, open_station
+from tests.runbook.station import HOST_NAME, Station, open_station
 
 STEPS = [step for document in DOCUMENTS for step in read_steps(document)]
 
@@ -33,6 +33,21 @@ def station_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[s
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
 def test_a_step_keeps_its_promise(station_of: Callable[[str], Station], step: Step) -> None:
     keep(step, station_of)
+
+
+def test_behind_the_proxy_the_name_that_is_allowed_is_answered_and_another_is_told_what_to_do(
+    station_of: Callable[[str], Station],
+) -> None:
+    """Section 7, step 4."""
+    station = station_of("ru")
+    port = station.host.partition(":")[2]
+    answers = [
+        station.shell(f"curl -s --resolve {name}:{port}:127.0.0.1 https://{name}:{port}/healthz")
+        for name in (HOST_NAME, f"other.{HOST_NAME}")
+    ]
+    assert [done.code for done in answers] == [0, 0]
+    assert answers[0].json() == {"status": "ok"}
+    assert "API_ALLOWED_HOSTS" in answers[1].json()["error"]["message"]
 
 
 def test_both_documents_have_the_same_sections() -> None:

@@ -115,16 +115,30 @@ class Station:
 
     # --- what must be so before a step is taken
 
-    def trading(self) -> None:
-        """RUN on both venues, nothing in the way of orders."""
+    def tradable(self) -> None:
+        """The parameters are those of real orders on both venues; the mode stays."""
         fields = {"dry_run_only": False, "loop_venues": ["binance-um", "binance-spot"], "order_notional_usdt": 1000}
         if any(self.ask("/api/ui/control-state")[name] != value for name, value in fields.items()):
             self.set(safe_mode=True)
             self.set(**fields)
-        if self.mode != "RUN" or self.ask("/api/ui/status/overview")["safe_mode"]:
-            self.set(mode="RUN", safe_mode=False)
+
+    def trading(self) -> None:
+        """RUN, and an order has left. A guard that trips meanwhile (this machine may be busy) is waited for."""
+        self.tradable()
         before = self.orders_at_venues()
-        self.wait(lambda: self.orders_at_venues() > before, "an order at a venue")
+
+        def ordered() -> bool:
+            overview = self.ask("/api/ui/status/overview")
+            if overview["mode"] != "RUN" or overview["safe_mode"]:
+                self.set(mode="RUN", safe_mode=False)
+            return self.orders_at_venues() > before
+
+        self.wait(ordered, "an order at a venue", 120)
+
+    def about_to_trade(self) -> None:
+        """In HOLD, with nothing else in the way of orders."""
+        self.tradable()
+        self.held()
 
     def held(self) -> None:
         if self.mode != "HOLD":

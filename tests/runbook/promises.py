@@ -7,6 +7,7 @@ entry knows fails its test, so that nobody adds one untested.
 from __future__ import annotations
 
 import json
+import os
 import re
 import stat
 import time
@@ -327,6 +328,8 @@ def stops_and_starts(station: Station, step: Step) -> None:
 
 
 def makes_the_data_folder(station: Station, step: Step) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root gives a folder to another user")
     succeeded(station, step)
     made = (station.work / "data").stat()
     assert (made.st_uid, made.st_gid, stat.S_IMODE(made.st_mode)) == (1000, 1000, 0o770)

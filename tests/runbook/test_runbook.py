@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -12,11 +14,21 @@ from tests.runbook.promises import keep
 from tests.runbook.station import HOST_NAME, Station, open_station
 
 STEPS = [step for document in DOCUMENTS for step in read_steps(document)]
+TOOLS = ("bash", "curl", "jq")
+
+
+def require_tools() -> None:
+    """What the runbooks' commands are typed with belongs to the machine, and not to the environment."""
+    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+    if missing:
+        assert not os.environ.get("CI"), f"not on this machine: {', '.join(missing)}"
+        pytest.skip(f"not on this machine: {', '.join(missing)}: no command of the runbooks was typed")
 
 
 @pytest.fixture(scope="session")
 def station_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Station]]:
     """One station a document, for all of its steps; the one before is closed."""
+    require_tools()
     opened: dict[str, Station] = {}
     with ExitStack() as stack:
 
@@ -39,7 +51,7 @@ def test_behind_the_proxy_the_name_that_is_allowed_is_answered_and_another_is_to
     station_of: Callable[[str], Station],
 ) -> None:
     """Section 7, step 4."""
-    station = station_of("ru")
+    station = station_of("en")
     port = station.host.partition(":")[2]
     answers = [
         station.shell(f"curl -s --resolve {name}:{port}:127.0.0.1 https://{name}:{port}/healthz")

@@ -163,9 +163,9 @@ def _refused(status: int, body: Json, token: str | None) -> Failure:
         return NotThere(message)
     if status in (429, 503):
         return NotNow(message)
-    steps = [f"{name}: {why}" for name, why in dict(error.get("fields") or {}).items()]
-    steps += [str(reason) for reason in body.get("reasons") or []]
-    steps = [step for step in steps if step not in message]  # said once is enough
+    fields = {name: str(why) for name, why in dict(error.get("fields") or {}).items()}
+    steps = [f"{name}: {why}" for name, why in fields.items() if name not in message or why not in message]
+    steps += [str(each) for each in body.get("reasons") or [] if str(each) not in message]  # said once is enough
     if body.get("hold") == "entered":
         steps.append("the HOLD itself took effect")
     return Failure(message, *steps)

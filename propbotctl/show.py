@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from shutil import get_terminal_size
 from typing import Any
 
 import click
@@ -25,6 +26,14 @@ def print_json_line(answer: Mapping[str, Any]) -> None:
 
 def line(text: str) -> None:
     click.echo(clean(text))
+
+
+def wrapped(text: str) -> None:
+    """For people, on as many lines as the terminal's width wants; what scripts grep is a `line`."""
+    from textwrap import wrap
+
+    for row in wrap(clean(text), get_terminal_size().columns, subsequent_indent="    ", break_long_words=True):
+        click.echo(row)
 
 
 def word(value: Any) -> str:
@@ -86,7 +95,7 @@ def show_components(answer: Mapping[str, Any]) -> None:
     table(("component", "status", "since", "summary"), rows, "no component has reported yet")
     unresolved = [i for i in answer["incidents"] if i["resolved_at"] is None]
     for incident in unresolved:
-        line(f"incident {incident['id']} {incident['severity']} {incident['component_id']}: {incident['summary']}")
+        wrapped(f"incident {incident['id']} {incident['severity']} {incident['component_id']}: {incident['summary']}")
 
 
 def show_incidents(items: Sequence[Row]) -> None:

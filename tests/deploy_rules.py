@@ -68,9 +68,13 @@ def _instructions(text: str) -> list[tuple[str, str]]:
 
 
 def read_example(path: Path, fill: dict[str, str]) -> dict[str, str]:
-    """The settings of the example, with its placeholders filled in; KeyError for one that is not in `fill`."""
+    return read_settings(path.read_text(), fill)
+
+
+def read_settings(text: str, fill: dict[str, str]) -> dict[str, str]:
+    """The settings of such a file, with its placeholders filled in; KeyError for one that is not in `fill`."""
     settings: dict[str, str] = {}
-    for line in path.read_text().splitlines():
+    for line in text.splitlines():
         if line and not line.startswith("#"):
             name, _, value = line.partition("=")
             settings[name] = fill[value] if value.startswith("CHANGE_ME_") else value

@@ -75,8 +75,11 @@ class ApiError(Exception):
 
 
 def said_of(fields: Mapping[str, str]) -> str:
-    """The fields in one line, as many as an error names."""
-    said = [f"{name}: {why}" for name, why in _first(fields).items()]
+    """The fields in one line, as many as an error names; what is wrong with several of them is said once."""
+    names: dict[str, list[str]] = {}
+    for name, why in _first(fields).items():
+        names.setdefault(why, []).append(name)
+    said = [f"{', '.join(those)}: {why}" for why, those in names.items()]
     more = len(fields) - len(said)
     return "; ".join([*said, f"and {more} more"] if more else said)
 

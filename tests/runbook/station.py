@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import shutil
 import socket
 import ssl
@@ -29,8 +30,9 @@ from tests.runbook.documents import ROOT, Step
 from tests.runbook.telegram import CHAT_ID, TELEGRAM_TOKEN, TelegramServer
 
 TOKEN = "runbook-token-" + "7" * 32
-NEW_SECRET = "a-secret-from-standard-input"
-PLACEHOLDERS = {"<новый ключ>": "k" * 64, "<новый секрет>": "s" * 64, "<new key>": "k" * 64, "<new secret>": "s" * 64}
+KEY_PLACES = ("<новый ключ>", "<new key>")
+SECRET_PLACES = ("<новый секрет>", "<new secret>", "новый-секрет", "new-secret")
+HOST_NAME = "propbot.example.com"
 BIN = Path(sys.executable).parent
 
 
@@ -50,7 +52,7 @@ class Station:
     def __init__(self, work: Path, bot: Bot, host: str, ca_file: Path, telegram: TelegramServer) -> None:
         self.work, self.bot, self.host, self.telegram = work, bot, host, telegram
         self.environ = clean_environ(
-            PATH=f"{work / 'bin'}:{BIN}:{os.environ['PATH']}", HOME=str(work), API_TOKEN=TOKEN, NEW_SECRET=NEW_SECRET,
+            PATH=f"{work / 'bin'}:{BIN}:{os.environ['PATH']}", HOME=str(work), API_TOKEN=TOKEN,
             PROPBOT_BASE_URL=f"https://{host}", CURL_CA_BUNDLE=str(ca_file), SSL_CERT_FILE=str(ca_file), COLUMNS="80",
         )
         self.http = httpx.Client(
@@ -58,12 +60,17 @@ class Station:
         )
         bot.http.close()
         bot.http = self.http
+        self.given_out: list[dict[str, str]] = []
+        """Pairs of the embedded binance-um, the newest last: what it gave to the operator."""
 
     def fill_in(self, text: str) -> str:
-        """Host, values and the folder for temporary files, and nothing else."""
+        """Host, values and where files lie, and nothing else."""
         filled = text.replace("<host>", self.host).replace("/tmp/", f"{self.work}/tmp/")
-        for placeholder, value in PLACEHOLDERS.items():
-            filled = filled.replace(placeholder, value)
+        filled = filled.replace("data/simvenue.json", f"{self.bot.folder}/data/simvenue.json")
+        for places, half in ((KEY_PLACES, "api_key"), (SECRET_PLACES, "api_secret")):
+            for place in places:
+                if place in filled:
+                    filled = filled.replace(place, self.newest_pair()[half])
         return filled
 
     def type(self, step: Step, within_s: float = 60.0) -> Done:
@@ -108,16 +115,30 @@ class Station:
 
     # --- what must be so before a step is taken
 
-    def trading(self) -> None:
-        """RUN on both venues, nothing in the way of orders."""
+    def tradable(self) -> None:
+        """The parameters are those of real orders on both venues; the mode stays."""
         fields = {"dry_run_only": False, "loop_venues": ["binance-um", "binance-spot"], "order_notional_usdt": 1000}
         if any(self.ask("/api/ui/control-state")[name] != value for name, value in fields.items()):
             self.set(safe_mode=True)
             self.set(**fields)
-        if self.mode != "RUN" or self.ask("/api/ui/status/overview")["safe_mode"]:
-            self.set(mode="RUN", safe_mode=False)
+
+    def trading(self) -> None:
+        """RUN, and an order has left. A guard that trips meanwhile (this machine may be busy) is waited for."""
+        self.tradable()
         before = self.orders_at_venues()
-        self.wait(lambda: self.orders_at_venues() > before, "an order at a venue")
+
+        def ordered() -> bool:
+            overview = self.ask("/api/ui/status/overview")
+            if overview["mode"] != "RUN" or overview["safe_mode"]:
+                self.set(mode="RUN", safe_mode=False)
+            return self.orders_at_venues() > before
+
+        self.wait(ordered, "an order at a venue", 120)
+
+    def about_to_trade(self) -> None:
+        """In HOLD, with nothing else in the way of orders."""
+        self.tradable()
+        self.held()
 
     def held(self) -> None:
         if self.mode != "HOLD":
@@ -135,12 +156,37 @@ class Station:
         if not self.ask("/api/ui/status/overview")["safe_mode"]:
             self.set(safe_mode=True)
 
+    # --- keys, as an operator makes them at the venue
+
+    def newest_pair(self) -> dict[str, str]:
+        if not self.given_out:
+            self._make_pair({})
+        return self.given_out[-1]
+
+    def another_secret(self) -> None:
+        """The key in force gets another secret at the venue, and the shell has it in NEW_SECRET. In HOLD: the bot's
+        requests are refused until it is told."""
+        self.held()
+        if not any(item["source"] == "stored" for item in self.ask("/api/ui/secret")["items"]):
+            names = ("BINANCE_UM_API_KEY_TESTNET", "BINANCE_UM_API_SECRET_TESTNET")
+            answer = self.http.post("/api/ui/secret", json=dict(zip(names, self.newest_pair().values(), strict=True)))
+            assert answer.status_code == 200, answer.text
+        self._make_pair({"api_key": self.newest_pair()["api_key"], "api_secret": secrets.token_hex(32)})
+        self.environ["NEW_SECRET"] = self.newest_pair()["api_secret"]
+
+    def _make_pair(self, halves: dict[str, str]) -> None:
+        answer = httpx.post(f"{self._venue_access()['admin']}/keys", json={"venue": "binance-um", **halves}, timeout=20)
+        answer.raise_for_status()
+        self.given_out.append({half: answer.json()[half] for half in ("api_key", "api_secret")})
+
     # --- what the venues saw
+
+    def _venue_access(self) -> Any:
+        return json.loads((self.bot.folder / "data" / "simvenue.json").read_text())
 
     def venue_orders(self) -> list[dict[str, Any]]:
         """Order requests as the embedded venues logged them; `mono_ns` is this machine's monotonic clock."""
-        access = json.loads((self.bot.folder / "data" / "simvenue.json").read_text())
-        rows = httpx.get(f"{access['admin']}/log", params={"since": 0}, timeout=20).json()["rows"]
+        rows = httpx.get(f"{self._venue_access()['admin']}/log", params={"since": 0}, timeout=20).json()["rows"]
         return [row for row in rows if row["kind"] == "order"]
 
     def orders_at_venues(self) -> int:
@@ -176,7 +222,8 @@ def open_station(work: Path) -> Iterator[Station]:
     sudo.chmod(0o755)
     with TelegramServer() as telegram:
         bot = Bot(
-            work / "bot", API_TOKEN=TOKEN, HOME=str(work), TELEGRAM_API_BASE=telegram.url,
+            work / "bot", API_TOKEN=TOKEN, API_ALLOWED_HOSTS=HOST_NAME, TRUSTED_PROXY="127.0.0.1", HOME=str(work),
+            TELEGRAM_API_BASE=telegram.url,
             TELEGRAM_BOT_TOKEN=TELEGRAM_TOKEN, TELEGRAM_CHAT_ID=str(CHAT_ID),
         )
         try:
@@ -195,7 +242,7 @@ def _tls_proxy(port: int, folder: Path) -> Iterator[tuple[str, Path]]:
     ca_file = folder / "ca.pem"
     authority.cert_pem.write_to_path(str(ca_file))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.issue_cert("127.0.0.1", HOST_NAME, f"other.{HOST_NAME}").configure_cert(context)
 
     class Connection(BaseRequestHandler):
         def handle(self) -> None:

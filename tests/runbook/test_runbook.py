@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 
@@ -9,14 +11,24 @@ import pytest
 
 from tests.runbook.documents import DOCUMENTS, Step, read_sections, read_steps
 from tests.runbook.promises import keep
-from tests.runbook.station import Station, open_station
+from tests.runbook.station import HOST_NAME, Station, open_station
 
 STEPS = [step for document in DOCUMENTS for step in read_steps(document)]
+TOOLS = ("bash", "curl", "jq")
+
+
+def require_tools() -> None:
+    """What the runbooks' commands are typed with belongs to the machine, and not to the environment."""
+    missing = [tool for tool in TOOLS if shutil.which(tool) is None]
+    if missing:
+        assert not os.environ.get("CI"), f"not on this machine: {', '.join(missing)}"
+        pytest.skip(f"not on this machine: {', '.join(missing)}: no command of the runbooks was typed")
 
 
 @pytest.fixture(scope="session")
 def station_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str], Station]]:
     """One station a document, for all of its steps; the one before is closed."""
+    require_tools()
     opened: dict[str, Station] = {}
     with ExitStack() as stack:
 
@@ -33,6 +45,21 @@ def station_of(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[s
 @pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
 def test_a_step_keeps_its_promise(station_of: Callable[[str], Station], step: Step) -> None:
     keep(step, station_of)
+
+
+def test_behind_the_proxy_the_name_that_is_allowed_is_answered_and_another_is_told_what_to_do(
+    station_of: Callable[[str], Station],
+) -> None:
+    """Section 7, step 4."""
+    station = station_of("en")
+    port = station.host.partition(":")[2]
+    answers = [
+        station.shell(f"curl -s --resolve {name}:{port}:127.0.0.1 https://{name}:{port}/healthz")
+        for name in (HOST_NAME, f"other.{HOST_NAME}")
+    ]
+    assert [done.code for done in answers] == [0, 0]
+    assert answers[0].json() == {"status": "ok"}
+    assert "API_ALLOWED_HOSTS" in answers[1].json()["error"]["message"]
 
 
 def test_both_documents_have_the_same_sections() -> None:

@@ -12,7 +12,7 @@ from propbot.domain.errors import SettingsError
 from propbot.domain.mode import Mode
 from propbot.settings import load_settings
 from propbot.settings_groups import known_names
-from tests.deploy_rules import compose_problems, dockerfile_problems, read_example
+from tests.deploy_rules import compose_problems, dockerfile_problems, read_example, read_settings
 
 ROOT = Path(__file__).parents[2]
 COMPOSE, DOCKERFILE = ROOT / "deploy" / "docker-compose.prod.yml", ROOT / "deploy" / "Dockerfile"
@@ -96,9 +96,23 @@ def test_a_placeholder_that_was_left_is_refused_by_name():
 
 
 def test_every_name_in_the_example_is_a_setting_and_every_placeholder_says_its_name():
-    awaited = {"TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID"}  # settings of the Telegram bot, which is not in this tree yet
     found = re.findall(r"^#?([A-Z][A-Z_]+)=(.*)$", EXAMPLE.read_text(), re.MULTILINE)
-    assert {name for name, _ in found} <= known_names() | awaited
+    assert {name for name, _ in found} <= known_names()
     placeholders = {name: value for name, value in found if "CHANGE_ME" in value}
     assert placeholders == {name: f"CHANGE_ME_{name}" for name in placeholders}
-    assert {"API_TOKEN", "BINANCE_UM_API_KEY_TESTNET", "TELEGRAM_BOT_TOKEN"} <= set(placeholders)
+    assert {"API_TOKEN", "BINANCE_UM_API_KEY_TESTNET", "TELEGRAM_BOT_TOKEN", "API_ALLOWED_HOSTS"} <= set(placeholders)
+
+
+def test_the_example_with_everything_filled_in_starts_too_and_knows_its_host_and_proxy():
+    """Each line that is commented out, taken in but for the Two-Man Rule and the keys of the other profiles."""
+    text = EXAMPLE.read_text()
+    for name in ("API_ALLOWED_HOSTS", "TRUSTED_PROXY", "TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID"):
+        assert f"\n#{name}=" in text
+        text = text.replace(f"\n#{name}=", f"\n{name}=")
+    fill = FILL | {
+        "CHANGE_ME_API_ALLOWED_HOSTS": "propbot.example.com", "CHANGE_ME_TELEGRAM_CHAT_ID": "4242",
+        "CHANGE_ME_TELEGRAM_BOT_TOKEN": "123456:" + "t" * 35,
+    }
+    api = load_settings(read_settings(text, fill) | {"API_HOST": "0.0.0.0"}, None).api
+    assert "propbot.example.com" in api.hosts
+    assert [str(network) for network in api.trusted_proxy.networks] == ["172.16.0.0/12"]

@@ -80,8 +80,8 @@ def said_of(fields: Mapping[str, str]) -> str:
     for name, why in _first(fields).items():
         names.setdefault(why, []).append(name)
     said = [f"{', '.join(those)}: {why}" for why, those in names.items()]
-    more = len(fields) - len(said)
-    return "; ".join([*said, f"and {more} more"] if more else said)
+    more = len(fields) - FIELDS_MAX
+    return "; ".join([*said, f"and {more} more"] if more > 0 else said)
 
 
 def _first(fields: Mapping[str, str]) -> dict[str, str]:

@@ -184,6 +184,11 @@ async def test_an_error_names_20_fields_and_counts_the_others(client):
     assert error["message"].endswith("k19: unknown field; and 44 more")
 
 
+async def test_what_is_wrong_with_several_fields_is_said_once_and_counted_right(client):
+    error = (await patch_raw(client, keys(2))).json()["error"]
+    assert error["message"] == "nothing was changed: k0, k1: unknown field"
+
+
 async def test_the_reason_of_a_hold_among_too_many_keys_forges_no_log_line(client, held):
     text = '{"mode": "HOLD", "reason": "a\\nb", ' + keys(64)[1:]
     held.record = None

@@ -385,6 +385,17 @@ def test_a_refusal_that_came_byte_by_byte_need_not_be_obeyed() -> None:
     assert check(run.evidence()) == []
 
 
+def test_a_hold_in_a_hold_may_be_left_right_after() -> None:
+    """By whoever did not see it: forty milliseconds later (seed 61)."""
+    run = full_run()
+    run.set_mode(60, "HOLD", "operator:anna", "lunch")
+    run.harness(61, "hold_asked", dead=[])
+    run.bot(61.04, "resume", operator="anna", mode="RUN")
+    run.set_mode(61.04, "RUN", "operator:anna")
+    run.set_mode(70, "HOLD", "operator:anna", "lunch again")
+    assert [each for each in check(run.evidence()) if each.invariant == "I24"] == []
+
+
 def test_there_is_a_planted_bug_for_each_invariant() -> None:
     planted = {invariant for invariant, _ in (*PLANTED_ELSEWHERE, *PLANTED)}
     assert planted == {f"I{number}" for number in range(1, 25)}

@@ -127,6 +127,7 @@ def check_kill_independence(evidence: Evidence) -> Iterator[Violation]:
             asked = None
         if row["who"] == "bot":
             modes.feed(row)
-            asked = None if row["kind"] in ("crash", "start") else asked
+            # in force: whether it was left since, and by whom, is I11's
+            asked = None if row["kind"] in ("crash", "start") or modes.mode == "HOLD" else asked
         elif (row["who"], row["kind"]) == ("harness", "hold_asked"):
-            asked = row if modes.mode is not None else None
+            asked = row if modes.mode not in (None, "HOLD") else None

@@ -26,6 +26,9 @@ import httpx
 
 PROPBOT = (sys.executable, "-m", "propbot")
 START_S_MAX = 30.0
+API_S_MAX = 90.0
+"""For a first answer on a machine that does other things: imports alone may take a minute while a disk is busy. How
+quickly it starts is the benchmark's question."""
 
 
 def free_port() -> int:
@@ -55,7 +58,7 @@ class Bot:
 
     def start(self) -> None:
         self.start_unchecked()
-        self.wait(lambda: self.get("/healthz")["status"] == "ok", "the API")
+        self.wait(lambda: self.get("/healthz")["status"] == "ok", "the API", API_S_MAX)
 
     def start_unchecked(self) -> None:
         """Begun, and perhaps on its way to a crash point."""

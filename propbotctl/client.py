@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from propbotctl.failures import Failure, Misused, NotNow, NotThere, Unauthorised, Unreachable
+from propbotctl.failures import Conflicting, Failure, Misused, NotNow, NotThere, Unauthorised, Unreachable
 from propbotctl.options import is_loopback
 
 TIMEOUT_S = 10.0
@@ -125,6 +125,8 @@ def _unreachable(base_url: str, method: str, error: httpx.TransportError) -> Fai
     why = str(error) or type(error).__name__
     if "CERTIFICATE_VERIFY_FAILED" in why:
         return Unreachable(f"{base_url}: {why}", "if the certificate is your own: --ca-file FILE")
+    if "WRONG_VERSION_NUMBER" in why:
+        return Unreachable(f"{base_url}: no TLS is spoken there", "another port? On this machine itself: http://…")
     if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.UnsupportedProtocol):
         return Unreachable(
             f"can't reach PropBot at {base_url}: {why}",
@@ -168,4 +170,4 @@ def _refused(status: int, body: Json, token: str | None) -> Failure:
     steps += [str(each) for each in body.get("reasons") or [] if str(each) not in message]  # said once is enough
     if body.get("hold") == "entered":
         steps.append("the HOLD itself took effect")
-    return Failure(message, *steps)
+    return Conflicting(message, *steps) if status == 409 else Failure(message, *steps)

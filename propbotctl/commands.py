@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from propbotctl import records, show
-from propbotctl.failures import PENDING, clean
+from propbotctl.failures import PENDING, Conflicting, NotThere, clean, otherwise
 from propbotctl.options import Target, target_options
 from propbotctl.records import page_options, page_params, print_answer, print_page
 
@@ -25,6 +25,7 @@ VERIFY_S_MAX = 60.0
 """For what asks the venue or walks the whole journal."""
 SECRET_PATH = "/api/ui/secret"  # noqa: S105 (a path)
 UNCHANGED = "nothing changed: it was so already"
+APPROVALS_LISTED = "`propbotctl approvals list` shows them"
 _TEXTS = ("mode", "reason", "loop_pair")
 
 
@@ -115,7 +116,8 @@ def pause(target: Target, reason: str | None) -> None:
 @target_options
 def resume(target: Target) -> None:
     """Leave HOLD. SAFE_MODE, if it is set, stays."""
-    _patch(target, {"mode": "RUN"})
+    with otherwise("what stands in the way, and what to do about it: propbotctl doctor", Conflicting):
+        _patch(target, {"mode": "RUN"})
 
 
 @propbotctl.command()
@@ -166,7 +168,8 @@ def approvals_list(target: Target, limit: int, cursor: str | None) -> None:
 @target_options
 def approve(target: Target, approval_id: str) -> None:
     """Let a proposal of another person take effect."""
-    _, answer = target.post(_approval_path(approval_id, "approve"), {})
+    with otherwise(APPROVALS_LISTED, NotThere):
+        _, answer = target.post(_approval_path(approval_id, "approve"), {})
     if target.json:
         show.print_json(answer)
         return
@@ -180,13 +183,14 @@ def approve(target: Target, approval_id: str) -> None:
 @target_options
 def reject(target: Target, approval_id: str, reason: str | None) -> None:
     """Refuse a proposal. Approvers may; also to withdraw their own (`pause` voids all that wait)."""
-    _, answer = target.post(_approval_path(approval_id, "reject"), {} if reason is None else {"reason": reason})
+    with otherwise(APPROVALS_LISTED, NotThere):
+        _, answer = target.post(_approval_path(approval_id, "reject"), {} if reason is None else {"reason": reason})
     print_answer(target, answer, lambda shown: show.show_approval(shown["approval"]))
 
 
 def _approval_path(approval_id: str, verb: str) -> str:
     if not (approval_id.isascii() and approval_id.isalnum()):
-        raise click.UsageError(f"{approval_id!r} is no ID; propbotctl approvals list shows them")
+        raise click.UsageError(f"{approval_id!r} is no ID. {APPROVALS_LISTED}")
     return f"/api/ui/approvals/{approval_id}/{verb}"
 
 

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import IO, Any
 
 import click
@@ -28,6 +29,10 @@ class Failure(click.ClickException):
             click.echo(f"  {clean(step)}", file=file, err=True)
 
 
+class Conflicting(Failure):
+    """409: not as things are now; somebody has to mend what stands in the way."""
+
+
 class NotThere(Failure):
     """404: no such thing, or a service that is older than this command."""
 
@@ -46,6 +51,16 @@ class Unreachable(Failure):
 
 class Unauthorised(Failure):
     exit_code = 4
+
+
+@contextmanager
+def otherwise(next_step: str, kind: type[Failure]) -> Iterator[None]:
+    """A Failure of that kind from inside says `next_step` as well: what to do is often the command's own to know."""
+    try:
+        yield
+    except kind as failure:
+        failure.next_steps = [*failure.next_steps, next_step]
+        raise
 
 
 def clean(text: str) -> str:

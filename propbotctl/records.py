@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 from propbotctl import show
-from propbotctl.failures import Failure, Misused
+from propbotctl.failures import Failure, Misused, NotThere, otherwise
 from propbotctl.options import Target, target_options
 
+LEVELS = ("INFO", "WARN", "ERROR")
 _FILTERS = ("since", "until", "level", "kind", "venue", "symbol")
 
 
@@ -67,10 +68,11 @@ def pnl(target: Target) -> None:
 
 
 def _filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    level = click.option("--level", type=click.Choice(LEVELS, case_sensitive=False), help="Only those of this level.")
+    command = level(command)
     for name, example in (
         ("symbol", "such as BTCUSDT"), ("venue", "such as binance-um"), ("kind", "such as hold"),
-        ("level", "INFO, WARN, ERROR …"), ("until", "not after this time"),
-        ("since", "not before this time, such as 2026-11-23T03:12Z"),
+        ("until", "not after this time"), ("since", "not before this time, such as 2026-11-23T03:12Z"),
     ):
         command = click.option(f"--{name}", metavar=name.upper(), help=f"Only: {example}.")(command)
     return command
@@ -156,7 +158,8 @@ def show_incident(target: Target, incident_id: int) -> None:
 def acknowledge_incident(target: Target, incident_id: int, note: str | None) -> None:
     """Acknowledge an incident."""
     body = {} if note is None else {"note": note}
-    _, answer = target.post(f"/api/ui/incidents/{incident_id}/ack", body)
+    with otherwise("`propbotctl incidents` lists them", NotThere):
+        _, answer = target.post(f"/api/ui/incidents/{incident_id}/ack", body)
     print_answer(target, answer, show.show_incident)
 
 

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from propbot.api import models
+from propbot.api.replies import FIELDS_MAX, said_of
 from propbot.domain.status import Health
 from propbot.kit.redact import REDACTED
 from propbot.secrets.keyring import SecretRow, Source
@@ -102,3 +103,10 @@ async def test_a_secret_leaves_in_no_answer_whatever_brought_it_there(client, de
     assert CANARY not in answer.text
     assert f"the venue said {REDACTED}" in answer.text
     assert int(answer.headers["Content-Length"]) == len(answer.content)
+
+
+def test_a_reason_that_several_fields_share_is_said_once():
+    fields = {"KEY": "refused", "SECRET": "refused", "OTHER": "too short"}
+    assert said_of(fields) == "KEY, SECRET: refused; OTHER: too short"
+    many = {f"F{number}": "wrong" for number in range(FIELDS_MAX + 2)}
+    assert said_of(many).endswith(": wrong; and 2 more")

@@ -171,6 +171,7 @@ def test_resume_that_is_refused_names_every_reason(run, api):
     result = run("resume")
     assert result.exit_code == 1
     assert "guard:recon has not cleared" in result.stderr
+    assert "propbotctl doctor" in result.stderr
     assert result.stdout == ""
 
 
@@ -239,6 +240,38 @@ def test_a_decision_that_is_refused_ends_with_1_and_says_why(run, api, verb, sta
     result = run("approvals", verb, "k3f9x2ab")
     assert (result.exit_code, result.stdout) == (1, "")
     assert "needs another person" in result.stderr
+    assert ("propbotctl approvals list" in result.stderr) is (status == 404)
+
+
+def test_what_is_wrong_with_a_key_and_its_secret_alike_is_said_once(run, api):
+    why = "binance-um refuses it"
+    fields = {"KEY": why, "SECRET": why, "OTHER": "too short"}
+    api.answers["POST"] = (422, {"error": {"code": "invalid", "message": f"KEY, SECRET: {why}", "fields": fields}})
+    result = run("rotate-key", "--name", "KEY", "--value", "abc")
+    assert result.stderr.count(why) == 1
+    assert "  OTHER: too short\n" in result.stderr
+
+
+def test_a_long_incident_keeps_within_the_terminal_and_loses_nothing(run, api):
+    summary = "binance-um BTCUSDT ledger 0.012, venue 0.010; " * 4
+    incidents = [{**COMPONENTS["incidents"][0], "summary": summary.strip()}]
+    api.answers["/api/ui/status/components"] = (200, {**COMPONENTS, "incidents": incidents})
+    lines = run("components").stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert summary.strip() in " ".join(line.strip() for line in lines)
+
+
+def test_a_level_that_there_is_not_is_told_so_and_one_in_small_letters_is_understood(run, api):
+    assert run("events", "--level", "warnings").exit_code == 2
+    assert api.asked == []
+    assert run("events", "--level", "warn").exit_code == 0
+    assert "level=WARN" in api.asked[-1]["query"]
+
+
+def test_https_where_none_is_spoken_is_said_in_words(run, api):
+    result = run("--base-url", api.url.replace("http://", "https://"), "status")
+    assert result.exit_code == 3
+    assert "no TLS is spoken there" in result.stderr
 
 
 def test_an_approval_id_is_no_path(run, api):
@@ -432,7 +465,9 @@ def test_an_acknowledgement_says_who_saw_it_and_what_was_noted(run, api):
     assert "acknowledged by ann at 11-23 03:12:09: on it" in told.output
     assert (api.asked[-1]["method"], api.asked[-1]["body"]) == ("POST", {"note": "on it"})
     assert run("incidents", "ack", "0").exit_code == 2
-    assert run("incidents", "ack", "8").exit_code == 1
+    unknown = run("incidents", "ack", "8")
+    assert unknown.exit_code == 1
+    assert "propbotctl incidents" in unknown.stderr
 
 
 def test_baseline_accept_sends_venue_asset_and_reason_and_tells_the_old_value(run, api):

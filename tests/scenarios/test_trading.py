@@ -132,8 +132,8 @@ async def test_an_operators_hold_outlives_a_restart(tmp_path: Path, autojump_clo
 
 
 @pytest.mark.timeout(600)
-async def test_a_clean_hour_agrees_in_ledger_venue_and_money(tmp_path: Path, autojump_clock: MockClock) -> None:
-    await _hours(tmp_path, 1)
+async def test_a_clean_half_hour_agrees_in_ledger_venue_and_money(tmp_path: Path, autojump_clock: MockClock) -> None:
+    await _hours(tmp_path, 0.5)
 
 
 @pytest.mark.day
@@ -142,7 +142,7 @@ async def test_a_clean_day_agrees_in_ledger_venue_and_money(tmp_path: Path, auto
     await _hours(tmp_path, 24)
 
 
-async def _hours(tmp_path: Path, hours: int) -> None:
+async def _hours(tmp_path: Path, hours: float) -> None:
     # one lot at a time: it keeps the count of trades, and with it the time of this test, in bounds
     async with open_world(tmp_path, updates_per_s=1.0, LEDGER_SYNC="normal", MAX_POSITION_USDT="1100") as world:
         bot = await world.start_bot()

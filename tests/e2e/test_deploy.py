@@ -80,11 +80,11 @@ def container(tmp_path: Path) -> Iterator[str]:
     data = tmp_path / "data"
     data.mkdir()
     os.chown(data, 1000, 1000)
-    id = docker("run", "--detach", *run_options(data), IMAGE)
+    id = docker("run", "--detach", *run_options(data), IMAGE, within_s=300)  # an engine may copy the image first
     try:
         yield id
     finally:
-        docker("rm", "--force", id, check=False)
+        docker("rm", "--force", id, check=False, within_s=300)
 
 
 @pytest.mark.timeout(1200)

@@ -138,11 +138,13 @@ def test_another_threshold_another_environment_and_another_pace(tmp_path: Path) 
     assert told["wall_s"] >= 45 / 9 - 0.1
 
 
+@pytest.mark.thorough
 def test_without_latency_it_earns(replay: Replay) -> None:
     done = replay("no-latency", **BASE, PAPER_LATENCY_MS="0")
     assert Decimal(done.told["pnl_usdt"]) > 0
 
 
+@pytest.mark.thorough
 def test_a_constant_discount_is_no_profit(replay: Replay, base: Replayed) -> None:
     """With a reference of zero the perpetual's usual discount looks like an edge: lots open and do not come back."""
     done = replay("zero", **BASE, REFERENCE="zero")
@@ -162,6 +164,7 @@ def test_fees_of_three_quarters_of_a_basis_point_leave_fewer_trades(replay: Repl
     assert Decimal(done.told["fees_usdt"]) > 0
 
 
+@pytest.mark.thorough
 def test_real_fees_leave_none(replay: Replay) -> None:
     done = replay("real", TAKER_FEE_BPS__BINANCE_UM="5", TAKER_FEE_BPS__BINANCE_SPOT="10")
     assert done.told["spreads_opened"] == done.told["orders"] == 0

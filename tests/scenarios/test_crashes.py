@@ -21,7 +21,7 @@ PASSAGES = {"state-rename:before": 20, "state-rename:after": 20}
 an approval, test_rotation those of an exchange of keys."""
 
 
-@pytest.mark.parametrize("passage", [1, 4])
+@pytest.mark.parametrize("passage", [1, pytest.param(4, marks=pytest.mark.thorough)])
 @pytest.mark.parametrize("point", [each for each in CRASH_POINTS if not each.startswith(("approval-", "secret-"))])
 async def test_a_kill_at_a_crash_point_loses_nothing(
     tmp_path: Path, autojump_clock: MockClock, point: str, passage: int

@@ -653,6 +653,7 @@ class Service:
         late_s = window.values(self.seams.clock.mono_s(), WINDOW_S)
         full = self.seams.clock.mono_s() - self.started_mono_s >= WINDOW_S
         return LagSeen(percentile(late_s, 0.95), max(late_s, default=None), window.taken, full)
+
     def take_listing(self, venue: VenueId, instrument: Instrument) -> None:
         """Filters and status as the venue has them now. What changed is told; the next decision uses it."""
         before = self.instruments.get(venue)

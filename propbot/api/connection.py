@@ -5,7 +5,9 @@ Measured in November 2026 (hypercorn issue 225, and fuzzing): one websocket upgr
 - there is no other protocol to switch to: upgrades are ignored, as HTTP allows, and the HTTP/2 preface is refused;
 - whatever a connection raises stays its own, and its stream is closed by force;
 - who is being answered owes us no byte: hypercorn ends an answer that takes longer than its deadline for reading;
-- no write waits for ever: hypercorn shields writes, so a client that stops reading would hold up a shutdown.
+- no write waits for ever: hypercorn shields writes, so a client that stops reading would hold up a shutdown;
+- a connection that has ended leaves nothing: hypercorn keeps its task until the keep-alive time is over, fifteen
+  seconds. With 400 new connections a second 6,000 were kept, and each full garbage collection took half a second.
 
 This subclasses parts of hypercorn that are no public interface: that is why its version is pinned.
 """
@@ -124,6 +126,8 @@ class Connection(TCPServer):
         super().__init__(app, config, context, ConnectionState(LifespanState()), cast(Any, stream))
         self.answering = False
         """A request's head has come, and its answer has not been sent to the end."""
+        self._gone = False
+        """Nothing will be read any more, so there is nothing to be idle for."""
 
     async def run(self) -> None:
         try:
@@ -135,6 +139,8 @@ class Connection(TCPServer):
         if not isinstance(event, RawData):
             if isinstance(event, Updated):
                 self.answering = not event.idle
+                if self._gone:
+                    return
             await super().protocol_send(event)
             return
         async with self.send_lock:
@@ -171,6 +177,8 @@ class Connection(TCPServer):
             except (trio.ClosedResourceError, trio.BrokenResourceError, trio.TooSlowError):
                 break
             await self.protocol.handle(RawData(bytes(data)))
+        self._gone = True
+        await self.idle_task.stop()
         await self.protocol.handle(Closed())
 
 

@@ -1,7 +1,8 @@
 """Serving the API: a listener, one guarded task a connection, and an end that no client can delay.
 
 Connections are few: each takes a file descriptor, of which venues, ledger and state need some too. One more than
-OPEN_MAX ends the one that has been without a request the longest, so that whoever opens thousands keeps nobody out.
+OPEN_MAX ends, of the address that has the most, the one that has been without a request the longest: whoever opens
+thousands keeps nobody out, and from another address does not even hurry anybody.
 
 `shutdown` ends it in order: no new connections, idle ones closed at once, half a second for requests under way, then
 by force. Being cancelled ends it too. Nothing is served through hypercorn's own `serve`, see `connection`.
@@ -12,6 +13,7 @@ from __future__ import annotations
 import logging
 import math
 import ssl
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -87,6 +89,7 @@ class _Connections:
     def __init__(self, connect: Callable[[Stream], Connection]) -> None:
         self._connect = connect
         self._open: dict[Stream, Connection] = {}
+        self._address_of: dict[Stream, str] = {}
         self._one_ended = trio.Event()
         self._told_at_s = -math.inf
 
@@ -95,22 +98,29 @@ class _Connections:
         if len(self._open) >= OPEN_MAX:
             await self._end_one()
         self._open[stream] = connection
+        self._address_of[stream] = _address(stream)
         try:
             await connection
         finally:
-            self._open.pop(stream, None)
+            self._forget(stream)
             self._one_ended.set()
             self._one_ended = trio.Event()
 
     async def _end_one(self) -> None:
         """Out of the list before anything waits: those that come meanwhile choose another one."""
-        chosen = next((each for each, its in self._open.items() if not its.answering), next(iter(self._open)))
-        del self._open[chosen]
+        silent = [stream for stream, connection in self._open.items() if not connection.answering]
+        of_address = Counter(self._address_of[stream] for stream in silent)
+        chosen = max(silent, key=lambda stream: of_address[self._address_of[stream]], default=next(iter(self._open)))
+        self._forget(chosen)
         now_s = trio.current_time()
         if now_s - self._told_at_s >= TELL_EVERY_S:
             self._told_at_s = now_s
             log.warning("more than %d clients are connected: the ones that ask nothing are disconnected", OPEN_MAX)
         await trio.aclose_forcefully(chosen)
+
+    def _forget(self, stream: Stream) -> None:
+        self._open.pop(stream, None)
+        self._address_of.pop(stream, None)
 
     async def wait_none(self) -> None:
         while self._open:
@@ -121,6 +131,15 @@ class _Connections:
         with trio.CancelScope(shield=True):
             for stream in list(self._open):
                 await trio.aclose_forcefully(stream)
+
+
+def _address(stream: Stream) -> str:
+    """Who is at the other end; empty if they have gone meanwhile."""
+    plain = stream.transport_stream if isinstance(stream, trio.SSLStream) else stream
+    try:
+        return str(plain.socket.getpeername()[0])
+    except OSError:
+        return ""
 
 
 def sending_whole_answers(app: QuartTrio) -> ASGIFramework:

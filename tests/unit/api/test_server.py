@@ -10,6 +10,7 @@ from functools import partial
 import httpx
 import pytest
 import trio
+import trio.testing
 
 from propbot.api.server import GRACE_S, run_api
 from tests.armour.raw import H2_PREFACE, H2C_WITH_BAD_SETTINGS, WEBSOCKET_WITH_TRAILING_BYTE
@@ -29,8 +30,8 @@ class Serving:
         async with httpx.AsyncClient(timeout=5) as client:
             return (await client.get(f"{self.url}/healthz")).status_code
 
-    async def connect(self):
-        return await trio.open_tcp_stream("127.0.0.1", self.port)
+    async def connect(self, address=None):
+        return await trio.open_tcp_stream("127.0.0.1", self.port, local_address=address)
 
     async def stop(self):
         """Seconds that the end took."""
@@ -59,6 +60,14 @@ async def open_serving(app, *, tls=None, seconds=20):
 async def serving(app):
     async with open_serving(app) as serving:
         yield serving
+
+
+def tasks_alive(nursery):
+    """In it and everything below."""
+    tasks = list(nursery.child_tasks)
+    for task in tasks:
+        tasks += [child for inner in task.child_nurseries for child in inner.child_tasks]
+    return len(tasks)
 
 
 async def read_all(stream, timeout_s=1.0):
@@ -217,6 +226,34 @@ async def test_too_many_connections_end_none_that_waits_for_its_answer(app, desk
         assert (await read_all(asking, 3)).startswith(b"HTTP/1.1 503")
         for stream in (asking, *silent):
             await trio.aclose_forcefully(stream)
+
+
+async def test_who_opens_thousands_ends_no_connection_of_another_address(app, monkeypatch):
+    monkeypatch.setattr("propbot.api.server.OPEN_MAX", 5)
+    async with open_serving(app) as serving:
+        slow = await serving.connect("127.0.0.2")
+        await slow.send_all(b"GET /healthz HTTP/1.1\r\n")
+        silent = [await serving.connect() for _ in range(20)]
+        for stream in silent[:16]:
+            assert await read_all(stream) == b""
+        await slow.send_all(b"Host: x\r\nConnection: close\r\n\r\n")
+        assert (await read_all(slow)).startswith(b"HTTP/1.1 200")
+        for stream in (slow, *silent):
+            await trio.aclose_forcefully(stream)
+
+
+async def test_a_connection_that_has_ended_leaves_no_task(app):
+    """hypercorn keeps one for 15 s; at 400 connections a second that were 6,000, and loop lag p99 was 528 ms."""
+    async with open_serving(app) as serving:
+        await trio.testing.wait_all_tasks_blocked()
+        before = tasks_alive(serving.nursery)
+        for _ in range(20):
+            stream = await serving.connect()
+            await trio.aclose_forcefully(stream)
+            assert await serving.healthz() == 200
+        with trio.fail_after(5):
+            while tasks_alive(serving.nursery) != before:
+                await trio.sleep(0.01)
 
 
 @pytest.mark.parametrize(

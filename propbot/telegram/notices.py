@@ -1,7 +1,9 @@
 """What is pushed to the chat without being asked for: automatic HOLDs, incidents, approvals, the journal's head.
 
 It looks at the desk whenever the mode changes, and once a second for the rest; what it has told it remembers, so that
-nothing is told twice in one life. A HOLD and the incident of the same cause are one line.
+nothing is told twice in one life. A HOLD and the incident of the same cause are one line. Told again is only what no
+person has acknowledged: who slept through the first message hears of a P0 incident every ten minutes until somebody
+looks (FAULTS row 68).
 """
 
 from __future__ import annotations
@@ -22,6 +24,9 @@ from propbot.telegram.outbox import Note, Outbox, Rank
 
 LOOK_EVERY_S = 1.0
 HEAD_EVERY_S = 3600.0
+REMIND_EVERY_S = 600.0
+REMINDED_OF_MAX = 5
+"""Incidents by their words; of the others the number."""
 READ_S_MAX = 2.0
 APPROVALS_READ = 50
 _RANKS = {"P0": Rank.URGENT, "P1": Rank.WARNING}
@@ -42,6 +47,8 @@ class Notices:
     _incident_id: int = 0
     _pending: dict[str, Approval] = field(factory=dict)
     _head_mono_s: float | None = None
+    _unread_mono_s: float | None = None
+    """Since when, or since the last reminder, there are incidents that nobody has acknowledged."""
 
     async def run(self) -> None:
         """Until cancelled; one that is run again goes on where the first one ended."""
@@ -78,6 +85,7 @@ class Notices:
             rank = _RANKS.get(incident.severity, Rank.NOTE)
             words = f"{incident.severity} {incident.component_id}: {incident.summary}"
             self._put(rank, f"{words} (incident {incident.id})", at_ns=incident.ts_ns)
+        self._remind(hold)
         now_s = trio.current_time()
         head = self._head()
         if head is not None and (self._head_mono_s is None or now_s - self._head_mono_s >= HEAD_EVERY_S):
@@ -105,6 +113,27 @@ class Notices:
             self._cancel_told = not hold.cancel.not_read_back
             words = f"{hold.cancel.words()} after {hold.cancel.seconds:g} s, as the venues say"
             self._put(Rank.WARNING, words, "cancel")
+
+    def _remind(self, hold: HoldRecord | None) -> None:
+        """One note however many there are; a newer one takes its place while it waits."""
+        unread = [each for each in self._desk.incidents.all() if _needs_reader(each, hold)]
+        now_s = trio.current_time()
+        if not unread:
+            self._unread_mono_s = None
+        elif self._unread_mono_s is None:
+            self._unread_mono_s = now_s
+        elif now_s - self._unread_mono_s >= REMIND_EVERY_S:
+            self._unread_mono_s = now_s
+            oldest = unread[-1]
+            count = "a P0 incident" if len(unread) == 1 else f"{len(unread)} P0 incidents, the oldest"
+            told = "; ".join(f"{each.id} {each.component_id}: {each.summary}" for each in unread[:REMINDED_OF_MAX])
+            more = f"; and {len(unread) - REMINDED_OF_MAX} more" if len(unread) > REMINDED_OF_MAX else ""
+            self._put(
+                Rank.URGENT,
+                f"nobody has acknowledged {count} of {clock_of(oldest.ts_ns)}: {told}{more}; mode {self._desk.mode()};"
+                f" propbotctl incidents ack {unread[0].id}",
+                "unread",
+            )
 
     def _new_incidents(self) -> list[Incident]:
         """Oldest first; those that have left the memory already are in the ledger alone, and are counted."""
@@ -138,6 +167,14 @@ class Notices:
     def _put(self, rank: Rank, text: str, key: str = "", *, at_ns: int | None = None) -> None:
         at = clock_of(self._desk.now_ns() if at_ns is None else at_ns)
         self._outbox.put(Note(rank, text, at, trio.current_time(), key))
+
+
+def _needs_reader(incident: Incident, hold: HoldRecord | None) -> bool:
+    """A P0 that no person has acknowledged: while it is open, and while the HOLD that it belongs to lasts. Who has left
+    that HOLD has read why it was."""
+    if incident.severity != "P0" or incident.acknowledged_by is not None:
+        return False
+    return incident.open or (hold is not None and incident.ts_ns >= hold.first.since_ns)
 
 
 def _key(cause: Cause) -> tuple[str, str, int]:

@@ -127,6 +127,35 @@ async def test_the_journals_head_is_told_at_the_start_and_hourly_and_only_the_ne
         assert [each.split()[0] for each in told] == ["1", "3", "4"]
 
 
+async def test_a_p0_that_nobody_acknowledges_is_told_again_until_somebody_does(
+    rig: Rig, autojump_clock: MockClock
+) -> None:
+    incidents = rig.desk.incidents
+    rig.desk.trip("guard:recon", "ledger differs")
+    first = incidents.open("P0", "guard_trip", "recon", "ledger differs")
+    incidents.open("P1", "test", "part", "no P0")
+    await trio.sleep(notices.REMIND_EVERY_S - 10)
+    assert rig.telegram.texts("nobody has acknowledged") == []
+    await trio.sleep(20)
+    (told,) = rig.telegram.texts("nobody has acknowledged")
+    assert "a P0 incident of " in told
+    assert f"{first.id} recon: ledger differs; mode HOLD; propbotctl incidents ack {first.id}" in told
+    assert "part" not in told
+    incidents.resolve(first.id, "its cause is gone")  # but nothing is traded, and nobody knows why
+    last = [incidents.open("P0", "guard_trip", "hedge", f"naked {n}") for n in range(6)][-1]
+    await trio.sleep(notices.REMIND_EVERY_S)
+    told = rig.telegram.texts("nobody has acknowledged")[-1]
+    assert "7 P0 incidents, the oldest of " in told and "; and 2 more; mode HOLD" in told
+    for incident in incidents.all():
+        if incident.id != last.id:
+            incidents.acknowledge(incident.id, "ann", "")
+    incidents.resolve(last.id, "its cause is gone")
+    rig.desk.run_again()  # whoever left HOLD has read what it was
+    before = len(rig.telegram.texts())
+    await trio.sleep(3 * notices.REMIND_EVERY_S)
+    assert rig.telegram.texts()[before:] == rig.telegram.texts("HOLD was left")
+
+
 async def test_what_was_so_before_the_start_is_no_news(autojump_clock: MockClock) -> None:
     async with open_rig() as rig:
         rig.desk.incidents.open("P0", "test", "part", "an old one")

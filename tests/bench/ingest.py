@@ -96,7 +96,7 @@ def _flood_bot(bench: Bench, folder: Path, venues: BenchVenues, client: str) -> 
 
 
 def _check(bot: BenchBot, armed: dict[str, Any], told: dict[str, Any]) -> None:
-    wanted = armed["prefix"] + armed["frames"]
+    wanted = armed["prefix"] + told["pulses"] + armed["frames"]
     frames, book = 0, {}
     for _ in range(20):
         parts = {part["id"]: part for part in bot.get("/api/ui/status/overview")["components"]}
@@ -121,7 +121,8 @@ def _flood_reader(folder: Path, venues: BenchVenues, kind: str) -> Flooded:
         venues.tell({"do": "flood"})
         took = reader.answer()
         told = venues.answer()
-    return Flooded(took["frames"], (took["last_ns"] - told["first_byte_ns"]) / 1e9, took["cpu_s"])
+    flooded = took["frames"] - told["pulses"]  # the reader counts whatever comes after the prefix
+    return Flooded(flooded, (took["last_ns"] - told["first_byte_ns"]) / 1e9, took["cpu_s"])
 
 
 def _memory_loops(folder: Path) -> Iterable[Metric]:

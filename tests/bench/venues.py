@@ -209,10 +209,12 @@ class Venues:
             f'"A":"5.000","T":{now_ms},"E":{now_ms}}}'
         )
         marker = f'{{"stream":"btcusdt@bookTicker","data":{data}}}'.encode()
-        flood = Flood(recorded.chunks(self.recording.prefix), recorded.chunks([*self.recording.flood, marker]))
+        prefix = self.recording.prefix
+        pulse = recorded.text_frame(prefix[-1])
+        flood = Flood(recorded.chunks(prefix), pulse, recorded.chunks([*self.recording.flood, marker]))
         self.network.flood = flood
         return {
-            "prefix": len(self.recording.prefix), "frames": len(self.recording.flood) + 1, "marker_id": last_id,
+            "prefix": len(prefix), "frames": len(self.recording.flood) + 1, "marker_id": last_id,
             "marker_bid": f"{price:.2f}",
         }
 
@@ -232,7 +234,10 @@ class Venues:
                     self._news = trio.Event()
                     await self._news.wait()
                     order_ns = first_order_ns(self.rows(), flood.first_byte_ns)
-        return {"first_byte_ns": flood.first_byte_ns, "last_byte_ns": flood.last_byte_ns, "order_ns": order_ns}
+        return {
+            "first_byte_ns": flood.first_byte_ns, "last_byte_ns": flood.last_byte_ns, "order_ns": order_ns,
+            "pulses": flood.pulses,
+        }
 
 
 async def run(options: argparse.Namespace) -> None:

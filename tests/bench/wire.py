@@ -23,6 +23,7 @@ from propbot.kit.net import Handler, TcpNetwork
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 _TICKER = b"@bookTicker"
+PULSE_S = 0.2
 _FLOOD_PATH = b"GET /public/stream"
 
 
@@ -92,10 +93,13 @@ class _Tapped(trio.abc.Stream):
 
 @define(eq=False)
 class Flood:
-    """Recorded frames for one client: `prefix` at once, `body` when `go` is set, as fast as it goes."""
+    """Recorded frames for one client: `prefix` at once, `body` when `go` is set, as fast as it goes; until then `pulse`
+    now and then: no venue is silent, and how late frames come is known once the bot knows the venue's clock."""
 
     prefix: Sequence[bytes]
+    pulse: bytes
     body: Sequence[bytes]
+    pulses: int = 0
     go: trio.Event = field(factory=trio.Event)
     connected: trio.Event = field(factory=trio.Event)
     sent: trio.Event = field(factory=trio.Event)
@@ -109,7 +113,11 @@ class Flood:
             for chunk in self.prefix:
                 await stream.inner.send_all(chunk)
             self.connected.set()
-            await self.go.wait()
+            while not self.go.is_set():
+                await stream.inner.send_all(self.pulse)
+                self.pulses += 1
+                with trio.move_on_after(PULSE_S):
+                    await self.go.wait()
             self.first_byte_ns = time.monotonic_ns()
             for chunk in self.body:
                 await stream.inner.send_all(chunk)

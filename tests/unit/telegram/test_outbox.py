@@ -145,7 +145,8 @@ async def test_a_p0_that_nobody_acknowledges_is_told_again_until_somebody_does(
     last = [incidents.open("P0", "guard_trip", "hedge", f"naked {n}") for n in range(6)][-1]
     await trio.sleep(notices.REMIND_EVERY_S)
     told = rig.telegram.texts("nobody has acknowledged")[-1]
-    assert "7 P0 incidents, the oldest of " in told and "; and 2 more; mode HOLD" in told
+    assert "7 P0 incidents, the oldest of " in told
+    assert "; and 2 more; mode HOLD" in told
     for incident in incidents.all():
         if incident.id != last.id:
             incidents.acknowledge(incident.id, "ann", "")

@@ -36,7 +36,7 @@ CODES = {
     413: "too_large",
     415: "unsupported_media_type",
     422: "invalid",
-    429: "too_many_failures",
+    429: "too_many_requests",
     431: "headers_too_large",
     500: "internal",
     501: "not_implemented",

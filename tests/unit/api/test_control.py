@@ -198,8 +198,26 @@ async def test_the_reason_of_a_hold_among_too_many_keys_forges_no_log_line(clien
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", ""])
 async def test_only_json_is_taken(client, desk, content_type):
-    assert (await patch_raw(client, '{"mode":"HOLD"}', content_type)).status_code == 415
+    answer = await patch_raw(client, '{"dry_run_only":true,"mode":"RUN"}', content_type)
+    assert answer.status_code == 415
     assert desk.heard == []
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded", ""])
+async def test_a_hold_is_taken_under_any_content_type_and_the_rest_refused(client, desk, content_type):
+    """curl's -d says a form where the header was forgotten, at three in the morning."""
+    answer = await patch_raw(client, '{"safe_mode":true,"mode":"HOLD"}', content_type)
+    assert answer.status_code == 415
+    assert answer.json()["hold"] == "entered"
+    assert desk.heard == ["hold"]
+
+
+async def test_a_hold_among_more_values_than_are_read_is_a_hold(client, desk):
+    answer = await patch_raw(client, '{"a":[' + "1," * 5000 + '1],"mode":"HOLD"}')
+    assert answer.status_code == 422
+    assert answer.json()["hold"] == "entered"
+    assert answer.json()["error"]["fields"] == {"body": "has more than 4096 values"}
+    assert desk.heard == ["hold"]
 
 
 async def test_pair_and_venues_are_ignored_with_a_warning(client, desk):

@@ -52,12 +52,19 @@ def test_the_worst_bodies_are_read_or_refused(text):
     assert set(statuses) <= {400, 413, 422}
 
 
-def test_a_body_of_more_values_than_anybody_needs_is_not_parsed():
+def test_of_a_body_of_more_values_than_anybody_needs_only_the_top_is_looked_at():
     inside = ",".join(["1"] * (VALUES_MAX - 1))
     assert read_body(f'{{"a":[{inside}]}}'.encode()).problems == {"a": f"has more than {ITEMS_MAX} items"}
-    with pytest.raises(ApiError, match="more than 4096 values") as refused:
-        read_body(f'{{"a":[{inside},1]}}'.encode())
+    body = read_body(f'{{"mode":"HOLD","a":[{inside}],"b":{{"mode":"DRAIN"}},"mode":"RUN"}}'.encode())
+    assert body.refused == "has more than 4096 values"
+    assert body.says("mode", "HOLD")
+    assert body.says("mode", "RUN")
+    assert not body.says("mode", "DRAIN")
+    with pytest.raises(ApiError, match="must be a JSON object") as refused:
+        read_body(f'[{{"mode":"HOLD"}},{inside},1]'.encode())
     assert refused.value.status == 422
+    with pytest.raises(ApiError, match="not JSON"):
+        read_body(f'{{"mode":"HOLD","a":[{inside},1]'.encode())
 
 
 def test_commas_and_brackets_in_text_are_no_values():

@@ -1,4 +1,4 @@
-"""`propbot check`: settings and preflight against the venues, every problem at once, nothing traded.
+"""`propbot check`: settings, venues and the operators' chat, every problem at once; nothing is traded and nothing said.
 
 The preflight is the service's own, so that what passes here passes at the start.
 """
@@ -18,6 +18,7 @@ from propbot.execution.gateway import VenueGateway, open_gateway
 from propbot.kit.disk import check_directory
 from propbot.kit.redact import Redactor
 from propbot.kit.threads import run_each
+from propbot.messaging import check_chat
 from propbot.settings import Settings
 
 Say = Callable[[str], None]
@@ -49,8 +50,10 @@ async def _check(
         composed.seams.clock,
     )
     result = await runner.run()
-    for check in result.checks:
+    chat = await check_chat(composed.config, composed.seams)
+    checks = result.checks if chat is None else (*result.checks, chat)
+    for check in checks:
         if check.verdict is not Verdict.FAILED:
             measured = "" if check.measured is None else f" ({check.measured})"
             say(f"{check.verdict:6} {check.name:28} {check.text}{measured}")
-    return list(result.failures)
+    return [check.text for check in checks if check.verdict is Verdict.FAILED]

@@ -157,6 +157,10 @@ class FakeTelegram:
         match method:
             case "getMe":
                 return self._reply({"id": 1, "is_bot": True, "first_name": "Desk", "username": USERNAME})
+            case "getChat":
+                if asked.get("chat_id") not in self.chats:
+                    return self._refuse(400, "Bad Request: chat not found")
+                return self._reply({"id": asked["chat_id"], "type": "private"})
             case "getUpdates":
                 return await self._get_updates(asked)
             case "sendMessage":

@@ -1,4 +1,4 @@
-"""The Bot API as far as we speak it: three methods, and what can become of a call.
+"""The Bot API as far as we speak it: four methods, and what can become of a call.
 
     ChatError
     ├─ Unreachable    no answer, or none that can be read: try again later
@@ -84,6 +84,10 @@ class BotApi:
         if not isinstance(name, str):
             raise Unreachable("getMe: an answer without a username")
         return name
+
+    async def see_chat(self, chat_id: int) -> None:
+        """`Refused` if the bot has no such chat."""
+        await self._call("getChat", {"chat_id": chat_id}, ANSWER_S_MAX)
 
     async def updates(self, offset: int | None) -> Sequence[Any]:
         """What came since, oldest first, as it came; waits up to POLL_S for the first."""

@@ -20,13 +20,12 @@ from propbot.api.lists import list_routes
 from propbot.api.long_answers import CuttableAnswer
 from propbot.api.looks import look_routes
 from propbot.api.metrics import metrics_routes
-from propbot.api.replies import BODY_KIB_MAX, install_error_replies
+from propbot.api.replies import BODY_BYTES_MAX, install_error_replies
 from propbot.api.secrets import ADMIN_ENDPOINTS, secret_routes
 from propbot.api.series import series_routes
 from propbot.api.stream import Slots, stream_routes
 from propbot.status.desk import Desk
 
-BODY_BYTES_MAX = BODY_KIB_MAX * 1024
 BODY_S_MAX = 10
 
 

@@ -21,6 +21,7 @@ from werkzeug.exceptions import HTTPException
 from propbot.domain.errors import LedgerError
 
 BODY_KIB_MAX = 64
+BODY_BYTES_MAX = BODY_KIB_MAX * 1024
 
 log = logging.getLogger(__name__)
 

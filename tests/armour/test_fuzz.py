@@ -25,7 +25,8 @@ AT_ONCE = 25
 LOOK_EVERY = 250
 ANSWER_S_MAX = 0.05
 """What is not whole is waited on by the server; we do not wait with it."""
-STATUSES = {200, 400, 401, 403, 404, 405, 413, 415, 422, 429, 431, 501, 505}
+STATUSES = {100, 200, 400, 401, 403, 404, 405, 413, 415, 422, 429, 431, 501, 505}
+"""100 is what one that has become `Expect: 100-continue` is told first."""
 _STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
 
 

@@ -30,7 +30,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -38,7 +38,9 @@ from typing import Protocol
 import trio
 from attrs import define, field
 
+from propbot.control.keeper import FULL_DISK
 from propbot.control.people_watch import PeopleWatch
+from propbot.control.state_file import FILE_NAME
 from propbot.domain.errors import LedgerError
 from propbot.kit.supervise import describe, run_reporting_crash
 from propbot.mode_tasks import run_drain, run_reconciler, run_startup, run_trading, run_winddown
@@ -49,6 +51,7 @@ from propbot.service import Seams, Service, ServiceConfig
 from propbot.venue_tasks import venue_tasks
 
 SHUTDOWN_WINDDOWN_S = 3.0
+FLUSH_S = 0.8
 LEDGER_PATIENCE_S = 0.5
 HEAD_TOLD_EVERY_S = 3600.0
 GOES_ON = frozenset({"state"})
@@ -87,10 +90,12 @@ async def run_service(
     market_ended: trio.Event | None = None,
     with_signals: bool = False,
     task_status: trio.TaskStatus[Service] = trio.TASK_STATUS_IGNORED,
-) -> None:
-    """Run until asked to stop, then return. LedgerError if the ledger can't be opened. `market_ended` is set when a
-    recording that we trade on has come to its end."""
+) -> Sequence[str]:
+    """Run until asked to stop, then return: what could not be kept on disk, a line each; nothing where all was.
+    LedgerError if the ledger can't be opened. `market_ended` is set when a recording that we trade on has come to its
+    end."""
     stop = stop or Stop()
+    lost: Sequence[str] = ()
     async with open_service(config, seams) as service, trio.open_nursery() as root:
         api_stop = trio.Event()
         if serve_api is not None:  # first: an address that is taken ends the start before anything trades
@@ -107,8 +112,9 @@ async def run_service(
         task_status.started(service)
         await stop.requested.wait()
         api_stop.set()
-        await _wind_down_and_flush(service, stop.why)
+        lost = await _wind_down_and_flush(service, stop.why)
         root.cancel_scope.cancel()
+    return lost
 
 
 def _start_tasks(root: trio.Nursery, service: Service) -> None:
@@ -187,15 +193,18 @@ async def _run_api(
 
 async def _run_state(service: Service) -> None:
     """Mode and parameters at once, the rest every second. A disk that fails is a HOLD, said once until it is over."""
-    keeper, told, mode = service.keeper, "", None
+    keeper, told, mode, reserve_told = service.keeper, "", None, False
     while True:
-        view, parameters = service.modes.view, service.parameters
+        view, parameters, ending = service.modes.view, service.parameters, service.keeper.ending
         try:
             await keeper.save(
                 view, service.basis.state(service.seams.clock.wall_ns()),
                 counters=service.counters.all(), parameters=parameters, head=service.ledger.head,
             )
             told = ""
+            if keeper.reserve_used and not reserve_told:
+                reserve_told = True
+                service.trip(FULL_DISK, "guard:ledger")
             if view.mode is not mode:
                 mode = view.mode
                 await _remember_generation(service)
@@ -203,7 +212,8 @@ async def _run_state(service: Service) -> None:
             if keeper.failed is not None and told != keeper.failed:
                 told = keeper.failed
                 service.trip(f"the state can't be kept: {told}", "guard:ledger")
-        if service.modes.view is view and service.parameters is parameters:  # no checkpoint from here to the wait
+        changed = service.modes.view is not view or service.parameters is not parameters or keeper.ending != ending
+        if not changed:  # no checkpoint from here to the wait
             with trio.move_on_after(1.0):
                 await service.modes.level.wait_change()
 
@@ -257,22 +267,45 @@ async def _watch_signals(service: Service, stop: Stop) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
         async for number in signals:
             stop.request(f"stopped by {signal.Signals(number).name}")
-            service.modes.hold(stop.why, "shutdown")  # now, before anybody else has run
+            _hold_for_good(service, stop.why)  # now, before anybody else has run
 
 
-async def _wind_down_and_flush(service: Service, why: str) -> None:
-    """HOLD, hedge what is naked within 3 s, and keep the mode; the ledger is closed after everything else."""
+def _hold_for_good(service: Service, why: str) -> None:
+    """This life's last HOLD, which is kept as that."""
+    service.keeper.ending = True
     service.modes.hold(why, "shutdown")
+    service.modes.level.touch()  # a cause that was known before changes nothing, and has to be kept all the same
+
+
+async def _wind_down_and_flush(service: Service, why: str) -> Sequence[str]:
+    """HOLD, hedge what is naked within 3 s, and keep the mode; the ledger is closed after everything else. Returns what
+    could not be kept."""
+    _hold_for_good(service, why)
     with trio.move_on_after(SHUTDOWN_WINDDOWN_S) as cut:
         await service.winddown.done.wait()
     rest = service.winddown.describe_rest(service.base)
     if rest:
         when = f"the wind-down was cut short after {SHUTDOWN_WINDDOWN_S:g} s" if cut.cancelled_caught else "it stopped"
         service.journal.say("WARN", "shutdown", f"{when}; left for the next start: {rest}")
-    with trio.move_on_after(0.3):
+    with trio.move_on_after(FLUSH_S):
         await service.keeper.wait_saved(lambda: service.modes.view)
         while not service.bookkeeper.idle:
             await service.blotter.wait_change()
         await service.journal.wait_written()
+    return _not_kept(service)
+
+
+def _not_kept(service: Service) -> list[str]:
+    view, keeper = service.modes.view, service.keeper
+    lost: list[str] = []
+    if keeper.lacks(view, service.parameters):
+        why = keeper.failed or f"{FILE_NAME}: the disk does not answer"
+        lost.append(f"{view.mode} was not kept ({why}): the next start goes on from an older state")
+    if view.hold is not None and lost:
+        lost += [f"not kept of this HOLD: {each.source}: {each.reason}" for each in view.hold.causes]
+    incidents, rows = service.incidents.unsaved, service.journal.unwritten
+    if incidents or (lost and rows):  # rows alone may still be on their way
+        lost.append(f"not in the ledger: incidents: {incidents}, rows of the journal: {rows}; the log has them")
+    return lost
 
 

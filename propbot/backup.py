@@ -165,7 +165,7 @@ def _restored_state(backup: Backup, ledger: Path, generation: int, now_ns: int) 
     before = stored.view.before if stored.view.mode is Mode.HOLD else stored.view.mode
     generation = max(generation, stored.generation, 0 if known is None else int(known[0])) + 1
     view = evolve(stored.view, mode=Mode.HOLD, hold=record, before=before)
-    return evolve(stored, view=view, basis=None, generation=generation, head=head)
+    return evolve(stored, view=view, basis=None, generation=generation, head=head, ended=True)
 
 
 def _keep_aside(data_dir: Path, names: list[str], now_ns: int) -> None:

@@ -21,7 +21,7 @@ from propbot.app import run_service
 from propbot.check import run_check
 from propbot.compose import Composed, compose, make_source, paper_fees
 from propbot.disk_commands import audit, backup, restore
-from propbot.domain.errors import DataDirectoryBusy, PropBotError, SettingsError
+from propbot.domain.errors import DataDirectoryBusy, NotKept, PropBotError, SettingsError
 from propbot.kit.crash import CRASH_POINTS
 from propbot.kit.disk import check_directory, hold_directory
 from propbot.kit.log_output import LogOutput
@@ -39,7 +39,7 @@ from propbot.settings_values import parse_market
 from propbot.stored_keys import given_secrets
 from propbot.venues_command import VenuesOptions, run_venues
 
-BAD_INPUT, BUSY = 1, 3
+BAD_INPUT, BUSY, NOT_KEPT = 1, 3, 4
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -236,6 +236,10 @@ def _run_or_exit(task: Callable[[], Awaitable[None]], data_dir: Path | None) -> 
     except DataDirectoryBusy as error:
         click.echo(f"propbot: {error}: stop it first, or use another DATA_DIR", err=True)
         sys.exit(BUSY)
+    except NotKept as error:
+        for line in error.lost:
+            click.echo(f"propbot: {line}", err=True)
+        sys.exit(NOT_KEPT)
     except (PropBotError, OSError) as error:
         _exit_on(_problems_of(error))
     except BaseExceptionGroup as group:
@@ -257,9 +261,11 @@ def _problems_of(error: BaseException) -> list[str]:
 async def _run_service(settings: Settings, redactor: Redactor) -> None:
     async with compose(settings, redactor) as composed:
         server = ApiServer(settings.api, partial(_started, settings, composed))
-        await run_service(
+        lost = await run_service(
             composed.config, composed.seams, serve_api=server, market_ended=composed.market_ended, with_signals=True
         )
+    if lost:
+        raise NotKept(lost)
 
 
 def _started(settings: Settings, composed: Composed, service: Service, url: str) -> None:
@@ -276,10 +282,12 @@ def _banner(settings: Settings, composed: Composed, service: Service, url: str) 
     ]
     view = service.modes.view
     mode = str(view.mode) if view.hold is None else view.hold.line()
+    flags = [name for name, on in (("safe_mode", view.safe_mode), ("dry_run_only", view.dry_run_only)) if on]
     lines = (
         f"PropBot {__version__}",
         f"  profile   {settings.profile}",
         f"  mode      {mode}",
+        *([f"  flags     {', '.join(flags)}: on"] if flags else []),
         f"  venues    {', '.join(settings.trading.venues)} ({composed.described}), pair {settings.trading.pair}",
         f"  API       {url}  (status: propbotctl status; OpenAPI: {url}/docs)",
         f"  data      {settings.house.data_dir.resolve()}",

@@ -4,7 +4,7 @@ an earlier life left in them."""
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from attrs import evolve
 
@@ -13,7 +13,8 @@ from propbot.control.baseline import cost_gap_key
 from propbot.control.keeper import StateKeeper, open_state_keeper
 from propbot.control.modes import choose_start
 from propbot.control.parameters import Chosen, apply_parameters, choose_parameters
-from propbot.control.state_file import FILE_NAME
+from propbot.control.state_file import FILE_NAME, RuntimeState
+from propbot.domain.errors import LedgerError, SettingsError
 from propbot.domain.instruments import VenueId
 from propbot.domain.mode import Profile
 from propbot.domain.money import parse_amount
@@ -22,13 +23,18 @@ from propbot.execution.gateway import VenueGateway, open_gateway
 from propbot.execution.pause_memory import remember_pauses
 from propbot.execution.winddown import describe_half_done
 from propbot.kit.threads import run_each
-from propbot.ledger.store import open_ledger
+from propbot.ledger.store import Ledger, open_ledger
 from propbot.secrets.vault import VaultKeeper
 from propbot.service import Seams, Service, ServiceConfig
 from propbot.status.incidents import KEPT_MAX
 
 STATE_GENERATION = "state_generation"
 """What the ledger remembers of the state file, so that an older copy of it is known for one."""
+NOT_ENDED = (
+    "the last run did not end in order: it was killed, lost its power, or could not keep its last state; this one goes"
+    " on from state"
+)
+LEDGER_PROFILE = "profile"
 KEYS_OF_THE_ENVIRONMENT = "no stored key is in force, those of the environment are: check and resume, or restart"
 
 
@@ -42,6 +48,7 @@ async def open_service(config: ServiceConfig, seams: Seams) -> AsyncIterator[Ser
                 open_connection=seams.open_sqlite, crash=seams.crash, synchronous=settings.house.ledger_sync,
             )
         )
+        await _claim_ledger(ledger, settings.profile)
         keeper = await stack.enter_async_context(
             open_state_keeper(
                 config.data_dir, seams.open_worker, seams.crash, seams.trace, seams.replace_file,
@@ -85,6 +92,20 @@ async def open_service(config: ServiceConfig, seams: Seams) -> AsyncIterator[Ser
         yield service
 
 
+async def _claim_ledger(ledger: Ledger, profile: Profile) -> None:
+    """A ledger is of one profile for ever: paper's lots and baselines are nothing that a real account has. Raises
+    SettingsError for another one's."""
+    owner = await ledger.meta_get(LEDGER_PROFILE)
+    if owner is None:  # a new one, or of an earlier version
+        with suppress(LedgerError):  # one that can't be written is its guard's business, and a HOLD
+            await ledger.meta_put(LEDGER_PROFILE, str(profile))
+    elif owner != str(profile):
+        raise SettingsError(
+            [f"PROFILE={profile}: this data directory is of PROFILE={owner}, and its ledger's positions are not those of the"
+             f" {profile} accounts: set another DATA_DIR (for the container: move ./data aside), or PROFILE={owner} again"]
+        )
+
+
 def _take_up_state(service: Service, keeper: StateKeeper, chosen: Chosen) -> None:
     """What an earlier life left beside the ledger."""
     service.keeper, service.parameters = keeper, chosen.parameters
@@ -92,9 +113,27 @@ def _take_up_state(service: Service, keeper: StateKeeper, chosen: Chosen) -> Non
         service.journal.say("WARN", "config", text, source="startup")
     stored = keeper.stored
     if stored is not None:
+        for text in _tell_flags(service, stored):
+            service.journal.say("WARN", "config", text, source="startup")
+        if not stored.ended:
+            service.journal.say("WARN", "startup", f"{NOT_ENDED} {stored.generation}", source="startup")
         service.counters.load(stored.counters)
         if stored.basis is not None:
             service.basis.take_up(stored.basis, service.seams.clock.wall_ns())
+
+
+def _tell_flags(service: Service, stored: RuntimeState) -> list[str]:
+    """The stricter wins: who has just taken a flag out of the environment has to hear that it is still on."""
+    start = service.config.settings.start
+    flags = (
+        ("safe_mode", stored.view.safe_mode, start.safe_mode),
+        ("dry_run_only", stored.view.dry_run_only, start.dry_run_only),
+    )
+    return [
+        f"{name} is on, as the last run left it, though {name.upper()} is false in the environment: the stricter wins;"
+        f" propbotctl control set {name}=false clears it"
+        for name, kept, given in flags if kept and not given
+    ]
 
 
 async def _compare_state(service: Service) -> None:

@@ -55,8 +55,12 @@ OPTIONAL_NAMES = (
     "PAPER_VENUES", "PROPBOT_CRASH_AT", "OPERATORS_FILE", "TELEGRAM_BOT_TOKEN", "TELEGRAM_CHAT_ID", "TELEGRAM_API_BASE",
     "SECRETS_KEY", "SECRETS_KEY_FILE", "API_TLS_CERT_FILE", "API_TLS_KEY_FILE",
 )
-_FOREIGN_NAMES = frozenset({"PROPBOT_BASE_URL"})
-"""Not ours to read: propbotctl's."""
+_FOREIGN_NAMES = frozenset({
+    "PROPBOT_BASE_URL", "COMPOSE_PROJECT_NAME", "PROPBOT_PORT", "PROPBOT_TAG", "PROPBOT_BASE_IMAGE", "PROPBOT_PIP_OPTIONS",
+})
+"""Not ours to read: propbotctl's, and those of deploy/docker-compose.prod.yml, whose `.env` is ours as well."""
+PLACEHOLDER = "CHANGE_ME"
+"""How the values of deploy/env.example.prod begin that have to be filled in."""
 
 
 def load_settings(environ: Mapping[str, str], env_file: Path | None) -> Settings:
@@ -67,6 +71,9 @@ def load_settings(environ: Mapping[str, str], env_file: Path | None) -> Settings
     profile = _read_profile(given, problems)
     defaults = profile_defaults(profile)
     raw = {name: value for name, value in given.items() if not _unset(name, value)}
+    for name in [name for name, value in raw.items() if value.startswith(PLACEHOLDER)]:
+        problems.append(f"{name}: is still the example's placeholder: put your own value there, or remove the line")
+        del raw[name]
 
     start = _read(Start, raw, defaults, problems)
     trading = _read(Trading, raw, defaults, problems)

@@ -88,7 +88,7 @@ def _enter_hold(desk: Desk, body: Body, operator: str) -> EnteredHold | None:
     if not body.says("mode", "HOLD"):
         return None
     reason = body.fields.get("reason")
-    said = reason.strip() if isinstance(reason, str) and len(reason) <= REASON_MAX else ""
+    said = reason.strip()[:REASON_MAX] if isinstance(reason, str) else ""
     exempt = body.says("safe_mode", True) or body.says("dry_run_only", True)
     return EnteredHold(desk.enter_hold(said or "no reason given", operator, winddown_exempt=exempt))
 

@@ -91,6 +91,11 @@ class Journal:
         """Entries that wait for the ledger."""
         return len(self._queue)
 
+    @property
+    def unwritten(self) -> int:
+        """What was said and is not in the ledger yet, the entry that is being written included."""
+        return self._said - self._settled.value
+
     async def wait_written(self) -> None:
         """Until everything that was said so far is in the ledger; the caller sets the deadline."""
         said = self._said

@@ -19,12 +19,17 @@ from propbot.control.parameters import Parameters
 from propbot.control.state_file import FILE_NAME, BadStateFile, RuntimeState, load_state, save_state
 from propbot.domain.events import Head
 from propbot.kit.crash import CrashPoints
-from propbot.kit.disk import ReplaceFile, replace_file
+from propbot.kit.disk import RESERVE_BYTES, ReplaceFile, Reserve, replace_file
 from propbot.kit.level import Level
 from propbot.kit.threads import Job, OpenWorker, Worker
 from propbot.kit.trace import Trace
 from propbot.spread.reference import BasisState
 
+RESERVE_NAME = "reserve"
+FULL_DISK = (
+    f"the disk is full: the {RESERVE_BYTES // 1_000_000} MB that were kept for that are given up, so that state and"
+    " journal can still be written; make room and restart"
+)
 SAVE_S_MAX = 10.0
 """A disk that takes longer does not answer. What may not wait that long is in memory or in the ledger, whose guard has
 less patience; a rename and two syncs on a busy disk were seen to take more than 2 s."""
@@ -36,6 +41,7 @@ class Wanted:
 
     view: ModeView
     parameters: Parameters
+    ended: bool = False
 
 
 @define(eq=False)
@@ -53,7 +59,19 @@ class StateKeeper:
     _patience_s: float = SAVE_S_MAX
     failed: str | None = None
     """Why the last save failed; None since one went through."""
+    ending: bool = False
+    """The service has been asked to stop: what is saved from now on says so."""
+    reserve_used: bool = False
+    """The disk was full, and what was kept for that has been given up."""
+    _reserve: Reserve = field(init=False)
     _saved: Level[Wanted | None] = field(factory=lambda: Level(None))
+
+    def __attrs_post_init__(self) -> None:
+        self._reserve = Reserve(self.folder / RESERVE_NAME)
+
+    def make_reserve(self) -> None:
+        """Blocking."""
+        self._reserve.make()
 
     @property
     def generation(self) -> int:
@@ -79,28 +97,43 @@ class StateKeeper:
         if self._worker.backlog:  # one that was given up still hangs in the worker: no queue of them behind it
             raise self._fail(TimeoutError(f"{FILE_NAME}: the disk does not answer"))
         self._generation += 1
-        state = RuntimeState(view, basis, self._generation, counters or {}, parameters or Parameters(), head)
+        kept = parameters or Parameters()
+        state = RuntimeState(view, basis, self._generation, counters or {}, kept, head, self.ending)
         with trio.move_on_after(self._patience_s) as scope:
             try:
-                await self._worker.call(lambda: save_state(self.folder, state, self._crash, self._replace))
+                await self._worker.call(lambda: self._save(state))
             except OSError as error:
                 raise self._fail(error) from None
         if scope.cancelled_caught:
             raise self._fail(TimeoutError(f"{FILE_NAME}: the disk does not answer"))
         self.failed = None
-        before, now = self._saved.value, Wanted(view, state.parameters)
+        before, now = self._saved.value, Wanted(view, state.parameters, state.ended)
         if before is None or before.view != view:
             self._trace("state_saved", mode=str(view.mode), generation=state.generation)
         if before != now:
             self._saved.value = now
 
+    def _save(self, state: RuntimeState) -> None:
+        try:
+            save_state(self.folder, state, self._crash, self._replace)
+        except OSError as error:
+            if not self._reserve.gives_room_for(error):
+                raise
+            self.reserve_used = True
+            save_state(self.folder, state, self._crash, self._replace)
+
+    def lacks(self, view: ModeView, parameters: Parameters) -> bool:
+        """Whether these are not durable, or not as those of a life that was asked to stop."""
+        return self._saved.value != Wanted(view, parameters, ended=True)
+
     async def wait_saved(
         self, in_force: Callable[[], ModeView], parameters: Callable[[], Parameters] | None = None
     ) -> None:
-        """Until what is in force is durable, whatever it has become meanwhile; the caller sets the deadline."""
+        """Until what is in force is durable, whatever it has become meanwhile; once the service has been asked to stop,
+        with that. The caller sets the deadline."""
 
         def is_saved(saved: Wanted | None) -> bool:
-            if saved is None or saved.view != in_force():
+            if saved is None or saved.view != in_force() or saved.ended < self.ending:
                 return False
             return parameters is None or saved.parameters == parameters()
 
@@ -128,10 +161,12 @@ async def open_state_keeper(
     except BadStateFile as error:
         problem = f"{error}; {keep_aside(folder, wall_ns())}"
     async with open_worker("state", _run_jobs) as worker:
-        yield StateKeeper(
+        keeper = StateKeeper(
             folder, stored, problem, worker, crash, trace, 0 if stored is None else stored.generation, replace,
             patience_s,
         )
+        keeper.make_reserve()
+        yield keeper
 
 
 def keep_aside(folder: Path, now_ns: int) -> str:

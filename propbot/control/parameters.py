@@ -73,7 +73,8 @@ def choose_parameters(settings: Settings, stored: Parameters | None) -> Chosen:
             told.append(f"{name}: the stored {text} is no value of this version and was given up")
         else:
             patched[name] = text
-            told.append(f"{name} is {text}, as an operator set it; the environment says {now}")
+            if text != now:
+                told.append(f"{name} is {text}, as an operator set it; the environment says {now}")
     return Chosen(Parameters(environment, patched), told)
 
 

@@ -40,6 +40,8 @@ class RuntimeState:
     parameters: Parameters = Factory(Parameters)
     head: Head | None = None
     """The journal's last row that was known to be durable: a ledger that lacks it was cut, or is an older copy."""
+    ended: bool = True
+    """The life that wrote it had been asked to stop. A file of an earlier version does not say: nothing is claimed."""
 
 
 class BadStateFile(Exception):
@@ -60,6 +62,7 @@ def encode_state(state: RuntimeState) -> bytes:
         "counters": dict(state.counters),
         "parameters": asdict(state.parameters),
         "audit_head": None if state.head is None else asdict(state.head),
+        "ended": state.ended,
     }
     return json.dumps({**body, "checksum": _checksum(body)}, indent=1).encode()
 
@@ -100,7 +103,8 @@ def _read(body: Mapping[str, Any]) -> RuntimeState:
     kept = body["parameters"]
     parameters = Parameters(_texts(kept["environment"]), _texts(kept["patched"]))
     head = None if body["audit_head"] is None else Head(int(body["audit_head"]["id"]), str(body["audit_head"]["hash"]))
-    return RuntimeState(view, basis, int(body["generation"]), _texts(body["counters"]), parameters, head)
+    ended = body.get("ended", True) is True
+    return RuntimeState(view, basis, int(body["generation"]), _texts(body["counters"]), parameters, head, ended)
 
 
 def _texts(given: Any) -> dict[str, str]:

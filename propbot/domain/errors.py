@@ -3,6 +3,7 @@
     PropBotError
     ├─ SettingsError             exit 1, every problem at once
     ├─ DataDirectoryBusy         exit 3
+    ├─ NotKept                   exit 4, after everything else of the stop
     ├─ LedgerError               HOLD: what can't be recorded isn't traded
     │  └─ TransitionRefused      an order's recorded outcome contradicts the new one; trying again never heals it
     ├─ RecordingError            file and line of a bad recording
@@ -40,6 +41,14 @@ class SettingsError(PropBotError):
 
 class DataDirectoryBusy(PropBotError):
     """Another instance holds the data directory."""
+
+
+class NotKept(PropBotError):
+    """The service has stopped, and its last state is not on the disk; `lost` has a line for each thing."""
+
+    def __init__(self, lost: Sequence[str]) -> None:
+        super().__init__("; ".join(lost))
+        self.lost = tuple(lost)
 
 
 class LedgerError(PropBotError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -129,13 +130,46 @@ def check_directory(folder: Path) -> list[str]:
     except FileExistsError:
         return [f"DATA_DIR={folder}: is a file, not a directory"]
     except OSError as error:
-        return [f"DATA_DIR={folder}: can't be written: {error.strerror}"]
+        who = f"; this process is user {os.getuid()}:{os.getgid()}" if error.errno == errno.EACCES else ""
+        return [f"DATA_DIR={folder}: can't be written: {error.strerror}{who}"]
     return []
 
 
 def free_mb(folder: Path) -> int:
     """Free space for us, in megabytes (10**6). OSError if the folder can't be asked."""
     return shutil.disk_usage(folder).free // 1_000_000
+
+
+RESERVE_BYTES = 4 * 1024 * 1024
+"""Room for the state, an incident and some hundred rows of a journal: what a HOLD on a full disk has to leave."""
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
+class Reserve:
+    """A file that only takes up room, for when there is none left: then it goes."""
+
+    def __init__(self, path: Path, size: int = RESERVE_BYTES) -> None:
+        self.path = path
+        self._size = size
+
+    def make(self) -> None:
+        """Blocking. Where there is hardly room for it, it is not made."""
+        try:
+            if self.path.exists() and self.path.stat().st_size == self._size:
+                return
+            if free_bytes(self.path.parent) < 2 * self._size:
+                return
+            with open(self.path, "wb") as file:
+                os.posix_fallocate(file.fileno(), 0, self._size)
+        except OSError:  # on a disk that can't even be asked, the first thing to be kept says so
+            self.path.unlink(missing_ok=True)
+
+    def gives_room_for(self, error: OSError) -> bool:
+        """Blocking. Whether it could be given up for what failed so: try again."""
+        if error.errno not in _NO_ROOM or not self.path.exists():
+            return False
+        self.path.unlink()
+        return True
 
 
 @contextmanager

@@ -138,6 +138,11 @@ class Incidents:
             self._changed = trio.Event()
             await self._changed.wait()
 
+    @property
+    def unsaved(self) -> int:
+        """How many the ledger does not have as they are now."""
+        return len(self._unsaved)
+
     async def wait_saved(self, id: int) -> None:
         """Until what is known of this incident is in the ledger; the caller sets the deadline."""
         while id in self._unsaved:

@@ -11,13 +11,14 @@ import trio
 from trio.testing import MockClock
 
 from propbot.control.desk import ServiceDesk
-from propbot.domain.errors import VenueRetry
+from propbot.domain.errors import SettingsError, VenueRetry
 from propbot.domain.instruments import BINANCE_UM
 from propbot.domain.lots import LotState
 from propbot.domain.mode import Mode
 from propbot.domain.orders import OrderRequest, Purpose, Side, TimeInForce
 from propbot.execution.line import TIMEOUT_S
 from propbot.kit.crash import CrashPoints
+from propbot.ledger.reads import EventFilter
 from propbot.service import Service
 from propbot.simulate.truth import assert_invariants
 from propbot.simulate.world import World, open_world
@@ -225,3 +226,50 @@ async def test_what_a_stop_could_not_finish_is_recorded_and_the_next_start_says_
         assert "left for the next start: lot " in said["shutdown"]
         assert "not read back: binance-spot, binance-um" in said["shutdown"]
         assert "taken up from the last life: lot " in said["startup"]
+
+
+async def told_at_start(bot: Service) -> list[str]:
+    await trio.sleep(1)
+    rows = (await bot.ledger.events_page(1000, None, EventFilter(level="WARN")))[0]
+    since = bot.seams.clock.wall_ns() - 2 * 10**9
+    return [row.message for row in rows if row.source == "startup" and row.ts_ns > since]
+
+
+@pytest.mark.parametrize("how", ["kill", "stop"])
+async def test_a_life_that_did_not_end_in_order_is_told_by_the_next_one(
+    tmp_path: Path, autojump_clock: MockClock, how: str
+) -> None:
+    async with open_world(tmp_path, seed=5) as world:
+        await world.start_bot()
+        await trio.sleep(3)
+        await (world.kill_bot() if how == "kill" else world.stop_bot())
+        said = [text for text in await told_at_start(await world.start_bot()) if "did not end in order" in text]
+        assert len(said) == (1 if how == "kill" else 0)
+
+
+async def test_a_safety_that_stays_on_against_the_environment_says_so(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_world(tmp_path, seed=5) as world:
+        await world.start_bot(SAFE_MODE="true")
+        await trio.sleep(1)
+        await world.stop_bot()
+        bot = await world.start_bot(SAFE_MODE="false")
+        assert bot.modes.view.safe_mode
+        said = "\n".join(await told_at_start(bot))
+        assert "SAFE_MODE is false in the environment: the stricter wins; propbotctl control set safe_mode=false" in said
+        assert "dry_run_only" not in said
+
+
+async def test_a_ledger_of_another_profile_is_refused_before_anything_is_sent(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    async with open_world(tmp_path, seed=5) as world:
+        await world.start_bot()
+        await trio.sleep(3)
+        await world.stop_bot()
+        before = len(world.of_kind("order_send"))
+        with pytest.RaisesGroup(SettingsError, flatten_subgroups=True, allow_unwrapped=True) as refused:
+            await world.start_bot(PROFILE="testnet", **REAL)
+        assert "of PROFILE=paper" in str(refused.value) or "of PROFILE=paper" in str(refused.value.exceptions)
+        assert len(world.of_kind("order_send")) == before

@@ -91,13 +91,26 @@ def test_the_example_with_the_containers_own_settings_starts_too():
 
 
 def test_a_placeholder_that_was_left_is_refused_by_name():
-    with pytest.raises(SettingsError, match="API_TOKEN"):
+    with pytest.raises(SettingsError, match="API_TOKEN: is still the example's placeholder"):
         load_settings(read_example(EXAMPLE, {"CHANGE_ME_API_TOKEN": "CHANGE_ME_API_TOKEN"}), None)
+
+
+@pytest.mark.parametrize("name", ["API_ALLOWED_HOSTS", "BINANCE_UM_API_KEY_TESTNET", "TELEGRAM_BOT_TOKEN"])
+def test_so_is_one_that_would_pass_for_a_value(name):
+    with pytest.raises(SettingsError, match=f"{name}: is still the example's placeholder") as refused:
+        load_settings({**read_example(EXAMPLE, FILL), name: f"CHANGE_ME_{name}"}, None)
+    assert sum(name in each for each in refused.value.problems) == 1
+
+
+def test_what_compose_reads_from_the_same_file_is_nothing_to_warn_of(tmp_path):
+    env = tmp_path / ".env"
+    env.write_text("COMPOSE_PROJECT_NAME=paper\nPROPBOT_PORT=8001\nPROPBOT_TAG=old\nPROPBOT_PORTS=1\n")
+    assert load_settings({}, env).warnings == ("PROPBOT_PORTS is no setting of this version and was ignored",)
 
 
 def test_every_name_in_the_example_is_a_setting_and_every_placeholder_says_its_name():
     found = re.findall(r"^#?([A-Z][A-Z_]+)=(.*)$", EXAMPLE.read_text(), re.MULTILINE)
-    assert {name for name, _ in found} <= known_names()
+    assert {name for name, _ in found} <= known_names() | {"COMPOSE_PROJECT_NAME", "PROPBOT_PORT"}
     placeholders = {name: value for name, value in found if "CHANGE_ME" in value}
     assert placeholders == {name: f"CHANGE_ME_{name}" for name in placeholders}
     assert {"API_TOKEN", "BINANCE_UM_API_KEY_TESTNET", "TELEGRAM_BOT_TOKEN", "API_ALLOWED_HOSTS"} <= set(placeholders)

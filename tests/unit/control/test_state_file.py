@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import threading
 from contextlib import suppress
@@ -13,7 +14,7 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from propbot.control.keeper import open_state_keeper
+from propbot.control.keeper import RESERVE_NAME, open_state_keeper
 from propbot.control.modes import ModeView
 from propbot.control.parameters import Parameters
 from propbot.control.state_file import (
@@ -30,7 +31,7 @@ from propbot.control.state_file import (
 from propbot.domain.events import Head
 from propbot.domain.mode import CancelResult, Cause, HoldRecord, Mode
 from propbot.kit.crash import CrashPoints
-from propbot.kit.disk import replace_file
+from propbot.kit.disk import RESERVE_BYTES, replace_file
 from propbot.kit.threads import open_inline_worker, open_thread_worker
 from propbot.spread.reference import BasisState
 
@@ -197,7 +198,7 @@ async def test_the_keeper_finds_what_an_earlier_life_left_and_counts_on(tmp_path
         await keeper.save(HELD.view, None)
     assert rows.kinds == ["state_saved"], "the same mode again is no news"
     async with open_state_keeper(tmp_path, open_inline_worker, CrashPoints(), rows) as keeper:
-        assert keeper.stored == RuntimeState(HELD.view, None, 2)
+        assert keeper.stored == RuntimeState(HELD.view, None, 2, ended=False)
         await keeper.save(HELD.view, None)
     stored = load_state(tmp_path)
     assert stored is not None
@@ -243,6 +244,60 @@ async def test_a_folder_in_the_files_place_leaves_it(tmp_path: Path, rows: Rows)
         assert f"kept as {FILE_NAME}.bad-7;" in keeper.problem
         await keeper.save(HELD.view, None)
     assert load_state(tmp_path) is not None
+
+
+async def test_on_a_full_disk_the_reserve_makes_room_for_the_state(tmp_path: Path, rows: Rows) -> None:
+    left = [0]
+
+    def replace(path: Path, content: bytes, crash: CrashPoints, **more: Any) -> None:
+        if (tmp_path / RESERVE_NAME).exists() and left[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        replace_file(path, content, crash, **more)
+
+    async with open_state_keeper(tmp_path, open_inline_worker, CrashPoints(), rows, replace) as keeper:
+        assert (tmp_path / RESERVE_NAME).stat().st_blocks * 512 >= RESERVE_BYTES
+        await keeper.save(ModeView(Mode.RUN, False, False), None)
+        assert not keeper.reserve_used
+        left[0] = 1
+        await keeper.save(HELD.view, None)
+        assert keeper.reserve_used
+        assert keeper.failed is None
+        assert not (tmp_path / RESERVE_NAME).exists()
+    stored = load_state(tmp_path)
+    assert stored is not None
+    assert stored.view == HELD.view
+    async with open_state_keeper(tmp_path, open_inline_worker, CrashPoints(), rows):
+        assert (tmp_path / RESERVE_NAME).exists(), "made again"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EIO])
+async def test_where_no_reserve_helps_the_failure_is_told(tmp_path: Path, rows: Rows, number: int) -> None:
+    def replace(path: Path, content: bytes, crash: CrashPoints, **more: Any) -> None:
+        raise OSError(number, "it fails")
+
+    async with open_state_keeper(tmp_path, open_inline_worker, CrashPoints(), rows, replace) as keeper:
+        with pytest.raises(OSError, match="it fails"):
+            await keeper.save(HELD.view, None)
+        assert keeper.failed == f"{FILE_NAME}: it fails"
+        assert keeper.lacks(HELD.view, Parameters())
+        assert (tmp_path / RESERVE_NAME).exists() == (number == errno.EIO), "only room is made room for"
+
+
+async def test_a_stop_is_kept_as_a_stop_also_where_nothing_else_changes(
+    tmp_path: Path, rows: Rows, autojump_clock: Any
+) -> None:
+    async with _open_at(tmp_path, rows, 7) as keeper:
+        await keeper.save(HELD.view, None)
+        keeper.ending = True
+        with trio.move_on_after(5) as scope:
+            await keeper.wait_saved(lambda: HELD.view)
+        assert scope.cancelled_caught
+        await keeper.save(HELD.view, None)
+        await keeper.wait_saved(lambda: HELD.view)
+        assert not keeper.lacks(HELD.view, Parameters())
+    stored = load_state(tmp_path)
+    assert stored is not None
+    assert stored.ended
 
 
 async def test_a_change_of_parameters_is_waited_for(tmp_path: Path, rows: Rows, autojump_clock: Any) -> None:

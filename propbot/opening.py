@@ -100,10 +100,10 @@ async def _claim_ledger(ledger: Ledger, profile: Profile) -> None:
         with suppress(LedgerError):  # one that can't be written is its guard's business, and a HOLD
             await ledger.meta_put(LEDGER_PROFILE, str(profile))
     elif owner != str(profile):
-        raise SettingsError(
-            [f"PROFILE={profile}: this data directory is of PROFILE={owner}, and its ledger's positions are not those of the"
-             f" {profile} accounts: set another DATA_DIR (for the container: move ./data aside), or PROFILE={owner} again"]
-        )
+        raise SettingsError([
+            f"PROFILE={profile}: this data directory is of PROFILE={owner}, and what its ledger holds is not what the"
+            f" {profile} accounts hold: use another DATA_DIR (container: move ./data aside), or PROFILE={owner} again"
+        ])
 
 
 def _take_up_state(service: Service, keeper: StateKeeper, chosen: Chosen) -> None:

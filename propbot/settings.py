@@ -56,7 +56,8 @@ OPTIONAL_NAMES = (
     "SECRETS_KEY", "SECRETS_KEY_FILE", "API_TLS_CERT_FILE", "API_TLS_KEY_FILE",
 )
 _FOREIGN_NAMES = frozenset({
-    "PROPBOT_BASE_URL", "COMPOSE_PROJECT_NAME", "PROPBOT_PORT", "PROPBOT_TAG", "PROPBOT_BASE_IMAGE", "PROPBOT_PIP_OPTIONS",
+    "PROPBOT_BASE_URL", "COMPOSE_PROJECT_NAME", "PROPBOT_PORT", "PROPBOT_TAG", "PROPBOT_BASE_IMAGE",
+    "PROPBOT_PIP_OPTIONS",
 })
 """Not ours to read: propbotctl's, and those of deploy/docker-compose.prod.yml, whose `.env` is ours as well."""
 PLACEHOLDER = "CHANGE_ME"

@@ -233,16 +233,23 @@ def baseline(target: Target) -> None:
 @click.argument("venue")
 @click.argument("asset")
 @click.option("--reason", required=True, metavar="TEXT", help="Why; it stays in the journal.")
+@click.option(
+    "--lots", type=click.Choice(["keep", "write_off"]),
+    help="After a restore: whether the open lots are still at the venue, or were closed there since the backup.",
+)
 @target_options
-def baseline_accept(target: Target, venue: str, asset: str, reason: str) -> None:
+def baseline_accept(target: Target, venue: str, asset: str, reason: str, lots: str | None) -> None:
     """In HOLD: take what VENUE holds of ASSET beyond our fills as given."""
-    code, answer = target.post("/api/ui/baseline", {"venue": venue, "asset": asset, "reason": reason})
+    asked = {"venue": venue, "asset": asset, "reason": reason}
+    code, answer = target.post("/api/ui/baseline", asked if lots is None else {**asked, "lots": lots})
     if target.json:
         show.print_json(answer)
     elif code == 202:
         show.line(f"waits for another person: approval {answer['approval'].get('id', '')}; nothing changed yet")
     else:
         show.line(f"baseline of {answer['venue']} {answer['asset']}: {answer['old']} -> {answer['new']}")
+        if answer["written_off"]:
+            show.line(f"written off: {', '.join(answer['written_off'])}")
     if code == 202:
         raise SystemExit(PENDING)
 

@@ -26,7 +26,7 @@ def baseline_routes(desk: Desk) -> Blueprint:
     @describe(
         request={"venue": "binance-spot", "asset": "BTC", "reason": "deposit of 23 November"},
         answers={
-            200: {"venue": "binance-spot", "asset": "BTC", "old": "2", "new": "2.5"},
+            200: {"venue": "binance-spot", "asset": "BTC", "old": "2", "new": "2.5", "written_off": []},
             202: {
                 "status": "pending_approval",
                 "approval": {**APPROVAL, "change": {"baseline": {
@@ -44,13 +44,18 @@ def baseline_routes(desk: Desk) -> Blueprint:
     async def accept() -> Response:
         """Move the baseline of one asset so that the ledger equals the venue.
 
-        In HOLD only; the old value stays in the journal. Under the Two-Man Rule another person has to approve."""
+        In HOLD only; the old value stays in the journal. After a restore with lots open, `lots` says what became of
+        them: those that are kept will be closed by orders, those that are written off are closed in the ledger alone.
+        Under the Two-Man Rule another person has to approve."""
         asked = await read_input(BaselineBody)
         with trio.fail_after(ACCEPT_S_MAX, shield=True):  # never half waited for, and bounded
-            outcome = await desk.accept_baseline(VenueId(asked.venue), asked.asset, asked.reason, g.operator)
+            outcome = await desk.accept_baseline(
+                VenueId(asked.venue), asked.asset, asked.reason, g.operator, asked.lots
+            )
         match outcome:
-            case BaselineMoved(venue=venue, asset=asset, old=old, new=new):
-                return json_reply({"venue": venue, "asset": asset, "old": money(old), "new": money(new)})
+            case BaselineMoved(venue=venue, asset=asset, old=old, new=new, written_off=gone):
+                moved = {"venue": venue, "asset": asset, "old": money(old), "new": money(new)}
+                return json_reply({**moved, "written_off": list(gone)})
             case Pending(approval=approval):
                 waits = {"status": "pending_approval", "approval": present.approval(approval)}
                 return json_reply({**waits, "ignored_fields": [], "warnings": []}, 202)  # as PATCH answers

@@ -108,11 +108,15 @@ class RejectBody(Input):
 
 
 class BaselineBody(Input):
-    """What POST /api/ui/baseline takes; every field."""
+    """What POST /api/ui/baseline takes; `lots` is asked for after a restore only."""
 
     venue: VenueName
     asset: Annotated[str, StringConstraints(pattern=r"^[A-Z0-9]{2,20}$")]
     reason: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=REASON_MAX)]
+    lots: Annotated[
+        Literal["keep", "write_off"],
+        Field(description="Lots with a leg there, after a restore: still at the venue, or closed since the backup."),
+    ] | Absent = None
 
 
 SecretValue = Annotated[

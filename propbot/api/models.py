@@ -445,6 +445,7 @@ class BaselineAnswer(Output):
     asset: str
     old: str
     new: str
+    written_off: list[str]
 
 
 class JournalChecked(Output):

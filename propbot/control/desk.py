@@ -44,6 +44,7 @@ from propbot.status.desk import (
     Done,
     EventQuery,
     Forbidden,
+    LotsWord,
     Pending,
     SecretsOutcome,
     Unusable,
@@ -370,7 +371,7 @@ class ServiceDesk:
         """Why an approved `change` could not take effect now (`approvals.Applier`)."""
         if BASELINE in change:
             asked = change[BASELINE]
-            return baseline_problems(self.service, VenueId(asked["venue"]), asked["asset"])
+            return baseline_problems(self.service, VenueId(asked["venue"]), asked["asset"], asked.get("lots"))
         patch = patch_of(change)
         refusal = self._refusal(patch)
         if refusal is not None:
@@ -439,21 +440,26 @@ class ServiceDesk:
     async def store_secrets(self, values: Mapping[str, str], operator: str) -> SecretsOutcome:
         return await self.rotation.store(values, operator)
 
-    async def accept_baseline(self, venue: VenueId, asset: str, reason: str, operator: str) -> BaselineOutcome:
+    async def accept_baseline(
+        self, venue: VenueId, asset: str, reason: str, operator: str, lots: LotsWord | None = None
+    ) -> BaselineOutcome:
         reason = self.clean(reason)
         if not self.service.config.settings.start.two_man_rule:
-            return await accept_baseline(self.service, venue, asset, reason, operator)
-        change = {BASELINE: {"venue": str(venue), "asset": asset, "reason": reason}}
+            return await accept_baseline(self.service, venue, asset, reason, operator, lots)
+        asked = {"venue": str(venue), "asset": asset, "reason": reason}
+        change = {BASELINE: asked if lots is None else {**asked, "lots": lots}}
         problems = await self.problems(change)
         if problems:
             return Conflict(problems)
         proposed = await self.service.approvals.propose(change, operator)
         return proposed if isinstance(proposed, Conflict) else Pending(proposed)
 
-    async def _apply_baseline(self, asked: Mapping[str, str], operator: str) -> Done | Conflict:
+    async def _apply_baseline(self, asked: Mapping[str, Any], operator: str) -> Done | Conflict:
         """Approved by another person."""
         venue, asset = VenueId(asked["venue"]), asked["asset"]
-        outcome = await accept_baseline(self.service, venue, asset, asked["reason"], operator)
+        outcome = await accept_baseline(
+            self.service, venue, asset, asked["reason"], operator, asked.get("lots")
+        )
         match outcome:
             case BaselineMoved(old=old, new=new):
                 return Done({f"baseline {venue} {asset}": Change(amount_text(old), amount_text(new))})

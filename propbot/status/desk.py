@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from attrs import Factory, frozen
 
@@ -123,6 +123,10 @@ ControlOutcome = Done | Pending | Conflict | Forbidden | Unusable
 ApprovalOutcome = Decided | Conflict | Forbidden | Unknown
 
 
+LotsWord = Literal["keep", "write_off"]
+"""What becomes of the lots that have a leg where a baseline moves."""
+
+
 @frozen
 class BaselineMoved:
     """Durable. `old` stays in the journal."""
@@ -131,6 +135,8 @@ class BaselineMoved:
     asset: str
     old: Decimal
     new: Decimal
+    written_off: tuple[str, ...] = ()
+    """Ids of lots that were closed with it, in the ledger alone."""
 
 
 @frozen
@@ -238,7 +244,9 @@ class Desk(Protocol):
         """Enter HOLD now, synchronously; the mode before. Cannot be refused. Source: `operator:<operator>`."""
         ...
 
-    async def accept_baseline(self, venue: VenueId, asset: str, reason: str, operator: str) -> BaselineOutcome:
+    async def accept_baseline(
+        self, venue: VenueId, asset: str, reason: str, operator: str, lots: LotsWord | None
+    ) -> BaselineOutcome:
         """Move the baseline of one asset so that the ledger equals the venue; in HOLD only."""
         ...
 

@@ -14,6 +14,8 @@ from propbot.backup import make_backup, restore
 from propbot.control.desk import ServiceDesk
 from propbot.control.state_file import FILE_NAME, load_state
 from propbot.domain.errors import LedgerError
+from propbot.domain.instruments import BINANCE_SPOT, BINANCE_UM
+from propbot.domain.lots import LotState
 from propbot.domain.mode import Mode
 from propbot.kit.disk import open_sqlite
 from propbot.ledger.beside import verify_file
@@ -21,7 +23,7 @@ from propbot.ledger.reads import EventFilter
 from propbot.service import Service
 from propbot.simulate.truth import assert_invariants
 from propbot.simulate.world import World, open_world
-from propbot.status.desk import ControlPatch, Done
+from propbot.status.desk import BaselineMoved, Conflict, ControlPatch, Done
 from tests.scenarios.test_trading import hold_still
 
 
@@ -323,3 +325,57 @@ async def test_what_was_traded_after_the_backup_shows_as_a_difference_and_nothin
         assert bot.blockers(), "it can't be resumed while they differ"
         assert len(world.of_kind("intent_committed")) == sent
         await world.stop_bot()
+
+
+async def restored_with_lots_that_the_venue_has_closed(world: World, tmp_path: Path) -> Service:
+    """A backup with lots open; they are closed after it; it is restored; recon has tripped."""
+    folder = tmp_path / "bot"
+    bot = await _ready(world)
+    with trio.fail_after(90):
+        while not any(lot.state is LotState.OPEN for lot in bot.blotter.lots.values()):
+            await trio.sleep(0.01)
+    make_backup(folder, tmp_path / "b.tar", world.clock.wall_ns())
+    bot.modes.resume("ann", Mode.DRAIN)
+    with trio.fail_after(120):
+        await bot.modes.level.wait(lambda view: view.hold is not None)
+    assert world.engine("binance-um").position("BTCUSDT")[0] == 0
+    await world.stop_bot()
+    restore(tmp_path / "b.tar", folder, world.clock.wall_ns(), force=True)
+    bot = await world.start_bot()
+    with trio.fail_after(60):
+        while bot.watches["recon"].tripped is None:
+            await trio.sleep(0.5)
+    return bot
+
+
+async def test_after_a_restore_lots_that_were_closed_since_are_written_off_not_closed_again(
+    tmp_path: Path, autojump_clock: MockClock
+) -> None:
+    """Seen by hand: their baseline was accepted, and DRAIN then opened at the venue what no page showed."""
+    async with open_world(tmp_path, seed=5, updates_per_s=3) as world:
+        bot = await restored_with_lots_that_the_venue_has_closed(world, tmp_path)
+        desk, sent = ServiceDesk(bot, bot.keeper), len(world.of_kind("order_send"))
+        lots = set(bot.blotter.lots)
+        assert lots
+        refused = await desk.accept_baseline(BINANCE_UM, "BTC", "restored", "ann")
+        assert isinstance(refused, Conflict)
+        assert "lots=write_off" in refused.reasons[0]
+        assert all(lot in refused.reasons[0] for lot in lots)
+        moved = await desk.accept_baseline(BINANCE_UM, "BTC", "restored", "ann", "write_off")
+        assert isinstance(moved, BaselineMoved), moved
+        assert set(moved.written_off) == lots
+        for venue, asset in ((BINANCE_UM, "USDT"), (BINANCE_SPOT, "BTC"), (BINANCE_SPOT, "USDT")):
+            assert isinstance(await desk.accept_baseline(venue, asset, "restored", "ann"), BaselineMoved | Conflict)
+        with trio.fail_after(60):
+            while bot.watches["recon"].blocker is not None:
+                await trio.sleep(0.5)
+        bot.modes.resume("ann", Mode.DRAIN)
+        with trio.fail_after(60):
+            await bot.modes.level.wait(lambda view: view.hold is not None)
+        assert len(world.of_kind("order_send")) == sent, "there is nothing to close"
+        assert world.engine("binance-um").position("BTCUSDT")[0] == 0
+        rows, _ = await bot.ledger.lots_page(100, None)
+        assert {row.id for row in rows if row.exit_reason == "WRITTEN_OFF"} == lots
+        await world.stop_bot()
+        bot = await world.start_bot()
+        assert not bot.blotter.lots, "durably"

@@ -38,6 +38,7 @@ from propbot.status.desk import (
     Decided,
     Done,
     EventQuery,
+    LotsWord,
     SecretsOutcome,
     SecretsStored,
 )
@@ -367,7 +368,9 @@ class FakeDesk:
         await trio.lowlevel.checkpoint()
         return self.secrets_outcome or SecretsStored(tuple(values), dict.fromkeys(values, True))
 
-    async def accept_baseline(self, venue: VenueId, asset: str, reason: str, operator: str) -> BaselineOutcome:
+    async def accept_baseline(
+        self, venue: VenueId, asset: str, reason: str, operator: str, lots: LotsWord | None = None
+    ) -> BaselineOutcome:
         self.heard.append(f"baseline by {operator}: {venue} {asset} {reason}")
         assert self.outcome is not None
         return self.outcome

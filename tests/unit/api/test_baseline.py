@@ -25,7 +25,8 @@ def accepting(desk):
 async def test_a_moved_baseline_is_told_with_the_old_value(client, accepting):
     answer = await client.post(PATH, json=BODY)
     assert answer.status_code == 200
-    assert answer.json() == {"venue": "binance-um", "asset": "BTC", "old": "0", "new": "0.05"}
+    moved = {"venue": "binance-um", "asset": "BTC", "old": "0", "new": "0.05", "written_off": []}
+    assert answer.json() == moved
     assert accepting.heard == ["baseline by api: binance-um BTC a trade by hand"]
 
 

@@ -33,7 +33,7 @@ from propbot.api.auth import Auth
 from propbot.control.operators import Operators
 from propbot.domain.instruments import VenueId
 from propbot.status.board import Board
-from propbot.status.desk import BaselineMoved, BaselineOutcome
+from propbot.status.desk import BaselineMoved, BaselineOutcome, LotsWord
 from propbot.status.incidents import Incidents
 from tests.unit.api.conftest import TOKEN, FakeDesk, FixedClock
 
@@ -48,7 +48,9 @@ CHECKS: list[Any] = [
 class WillingDesk(FakeDesk):
     """Does whatever it is asked to."""
 
-    async def accept_baseline(self, venue: VenueId, asset: str, reason: str, operator: str) -> BaselineOutcome:
+    async def accept_baseline(
+        self, venue: VenueId, asset: str, reason: str, operator: str, lots: LotsWord | None = None
+    ) -> BaselineOutcome:
         return BaselineMoved(venue, asset, Decimal(2), Decimal("2.5"))
 
 

@@ -9,9 +9,10 @@ from attrs import frozen
 from quart_trio import QuartTrio
 
 from propbot.api.app import make_api
-from propbot.api.auth import Auth
+from propbot.api.auth import WRONG_PER_MINUTE_MAX, Auth
 from propbot.api.gate import Door
 from propbot.api.server import run_api
+from propbot.api.strict_json import printable
 from propbot.control.desk import ServiceDesk
 from propbot.kit.server_tls import server_tls
 from propbot.service import Service
@@ -22,8 +23,15 @@ def make_app(service: Service, closing: trio.Event | None = None) -> QuartTrio:
     """What is served until `closing` is set; a simulation calls it in memory."""
     settings = service.config.settings.api
     door = Door(settings.hosts, settings.trusted_proxy.networks, settings.speaks_tls)
+
+    def tell_locked(address: str) -> None:
+        who = printable(address)[:64] or "an unknown address"
+        told = f"more than {WRONG_PER_MINUTE_MAX} wrong tokens in a minute from {who}; valid ones are still let in"
+        service.journal.say("WARN", "access", told, source="api")
+
+    auth = Auth(service.people, learn=service.seams.redactor.register, on_locked=tell_locked)
     return make_api(
-        ServiceDesk(service, service.keeper), auth=Auth(service.people), door=door, closing=closing,
+        ServiceDesk(service, service.keeper), auth=auth, door=door, closing=closing,
         metrics_token=None if settings.metrics_token is None else settings.metrics_token.get_secret_value(),
     )
 

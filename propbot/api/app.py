@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import trio
 from quart import Response, g
 from quart.wrappers.response import DataBody
@@ -11,7 +13,7 @@ from propbot.api.approvals import APPROVER_ENDPOINTS, approval_routes
 from propbot.api.audit import audit_routes
 from propbot.api.auth import Auth, install_auth
 from propbot.api.baseline import baseline_routes
-from propbot.api.control import control_routes
+from propbot.api.control import CONTROL_ENDPOINT, control_routes
 from propbot.api.docs import HEALTH_ENDPOINT, METRICS_ENDPOINT, OPEN_ENDPOINTS, install_docs
 from propbot.api.export import export_routes
 from propbot.api.gate import Door, install_gate
@@ -19,7 +21,7 @@ from propbot.api.incidents import incident_routes
 from propbot.api.lists import list_routes
 from propbot.api.long_answers import CuttableAnswer
 from propbot.api.looks import look_routes
-from propbot.api.metrics import metrics_routes
+from propbot.api.metrics import is_scraper, metrics_digest, metrics_routes
 from propbot.api.replies import BODY_BYTES_MAX, install_error_replies
 from propbot.api.secrets import ADMIN_ENDPOINTS, secret_routes
 from propbot.api.series import series_routes
@@ -42,7 +44,10 @@ def make_api(
     app.config["BODY_TIMEOUT"] = BODY_S_MAX
     app.url_map.merge_slashes = False  # //api is a 404 in our form, no redirect in HTML to wherever Host says
     install_error_replies(app)
-    install_auth(app, auth, needs={**APPROVER_ENDPOINTS, **ADMIN_ENDPOINTS}, on_refused=desk.note_refused)
+    install_auth(
+        app, auth, needs={**APPROVER_ENDPOINTS, **ADMIN_ENDPOINTS}, asks_itself={CONTROL_ENDPOINT},
+        on_refused=desk.note_refused,
+    )
     for make in (
         look_routes, list_routes, series_routes, audit_routes, control_routes, incident_routes, approval_routes,
         baseline_routes, secret_routes,
@@ -51,11 +56,14 @@ def make_api(
     app.register_blueprint(export_routes(desk, closing))
     slots = Slots()
     app.register_blueprint(stream_routes(desk, auth, closing, slots))
-    app.register_blueprint(metrics_routes(desk, auth, metrics_token, slots))
+    app.register_blueprint(metrics_routes(desk, slots))
     install_docs(app, desk.version, with_token=not auth.off, with_metrics_token=metrics_token is not None)
     _redact(app, desk)
     _measure(app, desk)
-    install_gate(app, auth, door or Door(), open_endpoints={HEALTH_ENDPOINT, METRICS_ENDPOINT, *OPEN_ENDPOINTS})
+    install_gate(
+        app, auth, door or Door(), open_endpoints={HEALTH_ENDPOINT, *OPEN_ENDPOINTS},
+        other_keys={METRICS_ENDPOINT: partial(is_scraper, digest=metrics_digest(metrics_token))},
+    )
     return app
 
 

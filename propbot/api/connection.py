@@ -126,6 +126,10 @@ class Connection(TCPServer):
         super().__init__(app, config, context, ConnectionState(LifespanState()), cast(Any, stream))
         self.answering = False
         """A request's head has come, and its answer has not been sent to the end."""
+        self.quiet_since_s = trio.current_time()
+        """When the client last asked for something new, or took something of an answer."""
+        self.writing = False
+        """A write waits for the client."""
         self._gone = False
         """Nothing will be read any more, so there is nothing to be idle for."""
 
@@ -139,18 +143,23 @@ class Connection(TCPServer):
         if not isinstance(event, RawData):
             if isinstance(event, Updated):
                 self.answering = not event.idle
+                self.quiet_since_s = trio.current_time()
                 if self._gone:
                     return
             await super().protocol_send(event)
             return
         async with self.send_lock:
+            self.writing = True
             try:
                 with trio.fail_after(WRITE_S_MAX, shield=True):
                     await self.stream.send_all(event.data)
+                self.quiet_since_s = trio.current_time()
             except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError, trio.TooSlowError):
                 # Busy: hypercorn is sending the end of the stream meanwhile, outside of the lock
                 await trio.aclose_forcefully(self.stream)
                 await self.protocol.handle(Closed())
+            finally:
+                self.writing = False
 
     async def _read_data(self) -> None:
         made = self.protocol  # by TCPServer.run, which leaves no choice of the protocol

@@ -6,6 +6,7 @@ looked at, and whatever becomes of the rest. The rest is all or nothing.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
@@ -17,6 +18,7 @@ from quart import Blueprint, Response, g, request
 from quart_schema import document_request, document_response
 
 from propbot.api import models, present
+from propbot.api.auth import refuse_foreign_origin
 from propbot.api.bodies import REASON_MAX, ControlBody
 from propbot.api.describe import describe
 from propbot.api.inputs import problems_of
@@ -28,10 +30,12 @@ from propbot.domain.instruments import VenueId
 from propbot.domain.mode import Mode
 from propbot.status.desk import Change, Conflict, ControlOutcome, ControlPatch, Desk, Done, Forbidden, Pending, Unusable
 
+CONTROL_ENDPOINT = "control.change_control"
 IGNORED_FIELDS = {"pair": "loop_pair", "venues": "loop_venues"}
 """Names of an older release. The runbook promises that they are ignored; what is meant by them today."""
 PREFLIGHT_S_MAX = 5.0
 """What leaving HOLD may take on top: the venues are asked first."""
+_HOLD_IN_WORDS = re.compile(rb'"mode"\s*:\s*"HOLD"')
 APPLY_S_MAX = 2.0
 """Shielded from the client's going away, so that a change is never half waited for; and bounded, for a hung disk."""
 
@@ -69,9 +73,13 @@ def control_routes(desk: Desk) -> Blueprint:
         needs clear guards and a passed preflight (else 409), and under the Two-Man Rule another person (202)."""
         raw = await request.get_data(cache=False)
         assert isinstance(raw, bytes)
-        body = read_body(raw)
+        try:
+            body = read_body(raw)
+        except ApiError as error:
+            raise _with_hold(error, _enter_hold_unread(desk, raw, g.operator)) from None
         entered = _enter_hold(desk, body, g.operator)
         try:
+            refuse_foreign_origin()
             if request.mimetype != "application/json":  # curl's -d says a form, where one forgets to say otherwise
                 raise ApiError(415, "the body must be sent as Content-Type: application/json")
             return await _change(desk, body, entered)
@@ -91,6 +99,14 @@ def _enter_hold(desk: Desk, body: Body, operator: str) -> EnteredHold | None:
     said = reason.strip()[:REASON_MAX] if isinstance(reason, str) else ""
     exempt = body.says("safe_mode", True) or body.says("dry_run_only", True)
     return EnteredHold(desk.enter_hold(said or "no reason given", operator, winddown_exempt=exempt))
+
+
+def _enter_hold_unread(desk: Desk, raw: bytes, operator: str) -> EnteredHold | None:
+    """Of a body that is not what JSON allows (another encoding, a mark before it, something behind it) a person can
+    still read that it is a HOLD."""
+    if _HOLD_IN_WORDS.search(raw.replace(b"\0", b"")) is None:
+        return None
+    return EnteredHold(desk.enter_hold("the request was unreadable but for its HOLD", operator, winddown_exempt=False))
 
 
 async def _change(desk: Desk, body: Body, entered: EnteredHold | None) -> Response:

@@ -38,7 +38,7 @@ CSV_EXAMPLE = (
     '42,2026-11-23T03:12:09.123Z,WARN,feed,binance-um,BTCUSDT,,book stale,"{""age_s"":""1.6""}"\r\n'
 )
 _CONTENT_TYPES = {"csv": "text/csv; charset=utf-8; header=present", "json": "application/json"}
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 """What makes a spreadsheet compute a cell instead of showing it."""
 
 
@@ -114,6 +114,7 @@ def write_csv(events: Sequence[EventRow], first: bool, last: bool) -> str:
     """RFC 4180: lines end with CR LF, quotes where they are needed. Text that a spreadsheet would compute gets a '."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
+    quoting = csv.writer(text, lineterminator="\r\n", quoting=csv.QUOTE_ALL)
     if first:
         writer.writerow(COLUMNS)
     for event in events:
@@ -121,7 +122,8 @@ def write_csv(events: Sequence[EventRow], first: bool, last: bool) -> str:
             iso_utc(event.ts_ns), event.level, event.kind, event.venue, event.symbol, event.source, event.message,
             canonical_details(event.details),
         )
-        writer.writerow((event.id, *map(_plain, cells)))
+        # where the list separator is a semicolon, a spreadsheet begins a cell at each one that is not quoted
+        (quoting if any(";" in cell for cell in cells) else writer).writerow((event.id, *map(_plain, cells)))
     return text.getvalue()
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Awaitable, Callable, Collection, MutableMapping
+from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any
 
@@ -32,6 +32,8 @@ Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 READS = ("GET", "HEAD")
 """What an open path is open for. Not for OPTIONS, which the framework answers by itself and no endpoint ever sees."""
 FORWARDED_BYTES_MAX = 1024
+LABEL_MAX = 63
+"""Characters of a name without a dot (RFC 1035); the framework fails at a longer one."""
 _LOOPBACK_HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
 _NAMED_HOST = re.compile(r"([a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_-]+)*)\.?(:[0-9]{1,5})?", re.IGNORECASE)
 _ADDRESS_HOST = re.compile(r"([0-9.]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?")
@@ -56,7 +58,7 @@ class Door:
         if named is None:
             return False
         name = named[1].lower()
-        return "." not in name or name in self.hosts
+        return name in self.hosts or ("." not in name and len(name) <= LABEL_MAX)
 
     def address_of(self, peer: str, forwarded: str) -> str:
         """Who asks: the peer, or whom the nearest proxies that are not ours say they speak for."""
@@ -86,19 +88,24 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def install_gate(app: Quart, auth: Auth, door: Door, *, open_endpoints: Collection[str]) -> None:
-    """From now on everything that asks `app` passes here first, also what asks for a path that does not exist."""
+def install_gate(
+    app: Quart, auth: Auth, door: Door, *, open_endpoints: Collection[str],
+    other_keys: Mapping[str, Callable[[str | None], bool]],
+) -> None:
+    """From now on everything that asks `app` passes here first, also what asks for a path that does not exist.
+    `other_keys` says of an endpoint whether an Authorization that is no person's opens it, for reading."""
     inner: Asgi = app.asgi_app  # type: ignore[assignment]
     paths = app.url_map.bind("")
 
-    def is_open(scope: Scope) -> bool:
+    def is_open(scope: Scope, authorization: str | None) -> bool:
         if scope["method"] not in READS:
             return False
         try:
             endpoint, _ = paths.match(scope["path"], method=scope["method"])
         except HTTPException:
             return False
-        return endpoint in open_endpoints
+        opens = other_keys.get(endpoint)
+        return endpoint in open_endpoints or (opens is not None and opens(authorization))
 
     def admit(scope: Scope) -> None:
         """ApiError if it is not answered; else who asks is left in the scope, for `auth`."""
@@ -109,10 +116,11 @@ def install_gate(app: Quart, auth: Auth, door: Door, *, open_endpoints: Collecti
                 raise ApiError(400, "without a token only Host localhost, 127.0.0.1 or [::1] is answered")
         elif not door.knows(host):
             raise ApiError(400, "this Host is not known here: name it in API_ALLOWED_HOSTS")
-        if not is_open(scope):
+        authorization = headers.get(b"authorization")
+        if not is_open(scope, authorization):
             peer = (scope.get("client") or ("",))[0]
             address = door.address_of(peer, headers.get(b"x-forwarded-for", ""))
-            scope[ASKING] = auth.identify(headers.get(b"authorization"), address)
+            scope[ASKING] = auth.identify(authorization, address)
 
     async def gate(scope: Scope, receive: Receive, send: Send) -> None:
         async def send_hardened(message: Any) -> None:

@@ -17,9 +17,8 @@ from prometheus_client import CollectorRegistry, ProcessCollector, generate_late
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
-from quart import Blueprint, Response, request
+from quart import Blueprint, Response
 
-from propbot.api.auth import Auth
 from propbot.api.describe import describe
 from propbot.api.stream import Slots
 from propbot.control.operators import digest_token
@@ -107,9 +106,12 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
 """Name → (what it is, labels). A counter's name ends with _total; all others are gauges."""
 
 
-def metrics_routes(desk: Desk, auth: Auth, metrics_token: str | None, slots: Slots) -> Blueprint:
+def metrics_digest(metrics_token: str | None) -> bytes | None:
+    return None if metrics_token is None else digest_token(metrics_token.encode())
+
+
+def metrics_routes(desk: Desk, slots: Slots) -> Blueprint:
     routes = Blueprint("metrics", __name__)
-    digest = None if metrics_token is None else digest_token(metrics_token.encode())
     registry = CollectorRegistry(auto_describe=False)  # our own: the library's is the whole process's
     registry.register(DeskCollector(desk, slots))
     ProcessCollector(namespace="propbot", registry=registry)
@@ -121,9 +123,6 @@ def metrics_routes(desk: Desk, auth: Auth, metrics_token: str | None, slots: Slo
 
         Takes `METRICS_TOKEN`, which opens nothing else, or an operator's token. What is unknown has no sample;
         docs/metrics.md says what each is."""
-        authorization = request.headers.get("Authorization")
-        if not is_scraper(authorization, digest):
-            auth.identify(authorization, request.remote_addr or "")
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_PLAIN_0_0_4)
 
     return routes

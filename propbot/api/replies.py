@@ -33,6 +33,7 @@ CODES = {
     403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
+    408: "timeout",
     409: "conflict",
     413: "too_large",
     415: "unsupported_media_type",
@@ -47,6 +48,7 @@ CODES = {
 _MESSAGES = {
     404: "there is nothing at this path; /docs lists what there is",
     405: "this path does not take this method; /docs lists what it takes",
+    408: "the body did not come within ten seconds",
     413: f"the body is larger than {BODY_KIB_MAX} KiB",
     500: "the service failed to answer this request; its log has the error",
 }

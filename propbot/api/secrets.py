@@ -90,7 +90,7 @@ async def _read_secrets() -> dict[str, str]:
         if name not in STORABLE:
             found.setdefault(shown, "can't be stored: there are <VENUE>_API_KEY, _API_SECRET and _API_PASSPHRASE, each "
                              "also with _TESTNET, and TELEGRAM_BOT_TOKEN")
-        elif (why := value_problem(value)) is not None:
+        elif (why := value_problem(name, value)) is not None:
             found.setdefault(shown, why)
         else:
             values[name] = value

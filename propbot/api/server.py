@@ -1,8 +1,9 @@
 """Serving the API: a listener, one guarded task a connection, and an end that no client can delay.
 
 Connections are few: each takes a file descriptor, of which venues, ledger and state need some too. One more than
-OPEN_MAX ends, of the address that has the most, the one that has been without a request the longest: whoever opens
-thousands keeps nobody out, and from another address does not even hurry anybody.
+OPEN_MAX ends one of the address that has the most, so that whoever opens thousands hurries nobody at another address:
+first one that has been quiet for a second (it asks nothing, or does not take its answer), then the oldest of those that
+wait for the client, then the oldest whose answer is being made. The newest is never the one: its request may be a HOLD.
 
 `shutdown` ends it in order: no new connections, idle ones closed at once, half a second for requests under way, then
 by force. Being cancelled ends it too. Nothing is served through hypercorn's own `serve`, see `connection`.
@@ -33,6 +34,7 @@ HANDSHAKE_S_MAX = 5
 READ_S_MAX = 30
 LAST_WRITE_S_MAX = 12.0
 """Longer than one write may take."""
+QUIET_S = 1.0
 OPEN_MAX = 200
 """A fifth of the 1024 descriptors that a process usually has."""
 TELL_EVERY_S = 60.0
@@ -108,14 +110,14 @@ class _Connections:
 
     async def _end_one(self) -> None:
         """Out of the list before anything waits: those that come meanwhile choose another one."""
-        silent = [stream for stream, connection in self._open.items() if not connection.answering]
-        of_address = Counter(self._address_of[stream] for stream in silent)
-        chosen = max(silent, key=lambda stream: of_address[self._address_of[stream]], default=next(iter(self._open)))
-        self._forget(chosen)
         now_s = trio.current_time()
+        ((most, _),) = Counter(self._address_of.values()).most_common(1)
+        theirs = [stream for stream, address in self._address_of.items() if address == most]
+        chosen = min(theirs, key=lambda stream: _worth(self._open[stream], now_s))  # of equals the oldest
+        self._forget(chosen)
         if now_s - self._told_at_s >= TELL_EVERY_S:
             self._told_at_s = now_s
-            log.warning("more than %d clients are connected: the ones that ask nothing are disconnected", OPEN_MAX)
+            log.warning("more than %d clients are connected: those that are quiet are disconnected", OPEN_MAX)
         await trio.aclose_forcefully(chosen)
 
     def _forget(self, stream: Stream) -> None:
@@ -131,6 +133,14 @@ class _Connections:
         with trio.CancelScope(shield=True):
             for stream in list(self._open):
                 await trio.aclose_forcefully(stream)
+
+
+def _worth(connection: Connection, now_s: float) -> int:
+    """The lower the sooner it may go."""
+    waits_for_client = connection.writing or not connection.answering
+    if not waits_for_client:
+        return 2
+    return 0 if now_s - connection.quiet_since_s > QUIET_S else 1
 
 
 def _address(stream: Stream) -> str:

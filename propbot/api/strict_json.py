@@ -114,7 +114,10 @@ def _read_top(text: str) -> Body:
 def _number(text: str) -> Decimal | _Illegal:
     if len(text) > DIGITS_MAX:
         return _Illegal("too many digits")
-    number = Decimal(text)
+    try:
+        number = Decimal(text)
+    except ArithmeticError:  # an exponent that Decimal itself has no room for
+        return _Illegal("out of any range")
     if number and abs(number.adjusted()) > DIGITS_MAX:
         return _Illegal("out of any range")
     return number if number else Decimal(0)

@@ -74,6 +74,7 @@ from propbot.status.views import (
 DURABLE_WAIT_S = 1.0
 """How long an answer waits for the disk; a HOLD is in force whether it answers or not."""
 
+TRIED_MAX = 150
 HEARTBEAT_S_MAX = 5.0
 BASELINE = "baseline"
 """The name under which a baseline's move is proposed; no parameter of PATCH has it."""
@@ -398,7 +399,8 @@ class ServiceDesk:
         return await self.service.approvals.reject(id, operator, self.clean(reason))
 
     def note_refused(self, operator: str, tried: str) -> None:
-        text = f"{operator} tried {self.clean(tried)}, which their role does not allow"
+        shown = self.clean(tried)[:TRIED_MAX]  # cut after it was cleaned: half a secret is not found
+        text = f"{operator} tried {shown}, which their role does not allow"
         self.service.journal.say("WARN", "access", text, source=f"operator:{operator}")
 
     async def _apply(self, patch: ControlPatch, operator: str, seconded: Seconded | None = None) -> Done | Conflict:

@@ -72,8 +72,8 @@ def _unmeant(message: Mapping[str, Any], person: Mapping[str, Any], *, edited: b
 
 def read_command(text: str) -> Command | None:
     """None for what is no command. Nothing in it can forge a line of a log or fail to be written again."""
-    head, _, rest = _printable(text).partition(" ")
-    name, _, to = head.removeprefix("/").partition("@")
+    head, _, rest = _printable(text.strip()).partition(" ")
+    name, _, to = head.removeprefix("/").rstrip(".,;:!").partition("@")  # as people end a word
     if not head.startswith("/") or not name or len(name) > NAME_CHARACTERS_MAX:
         return None
     return Command(name.lower(), " ".join(rest.split())[:REST_CHARACTERS_MAX], to.lower())

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from propbot.api.app import make_api
-from propbot.api.auth import Auth
+from propbot.api.auth import LOCKED_TOLD_PER_MINUTE_MAX, Auth
 from propbot.api.replies import ApiError
 from propbot.control.operators import Operator, Operators, Role
 
@@ -189,3 +189,28 @@ async def test_a_bug_is_a_500_in_the_error_shape_without_its_text(client, desk, 
     assert answer.json()["error"]["code"] == "internal"
     assert "detail" not in answer.text
     assert "some internal detail" in caplog.text
+
+
+async def test_a_valid_token_is_learned_once_and_a_wrong_one_never(autojump_clock):
+    """Of people's tokens only digests are kept: one that is pasted into a reason could not be taken out of it."""
+    learned = []
+    auth = Auth(Operators.of(TOKEN), learn=learned.append)
+    for token in (TOKEN, "w" * 40, TOKEN):
+        answer_to(auth, token)
+    assert learned == [TOKEN]
+
+
+async def test_an_address_with_too_many_wrong_tokens_is_told_once_a_minute_and_never_too_many(autojump_clock):
+    told = []
+    auth = Auth(Operators.of(TOKEN), on_locked=told.append)
+    for _ in range(30):
+        answer_to(auth, "w" * 40)
+    assert told == ["10.0.0.1"]
+    await trio.sleep(61)
+    for _ in range(12):
+        answer_to(auth, "w" * 40)
+    assert told == ["10.0.0.1"] * 2
+    for number in range(100):
+        for _ in range(12):
+            answer_to(auth, "w" * 40, f"10.0.1.{number}")
+    assert len(told) <= 2 + LOCKED_TOLD_PER_MINUTE_MAX

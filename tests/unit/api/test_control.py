@@ -212,6 +212,45 @@ async def test_a_hold_is_taken_under_any_content_type_and_the_rest_refused(clien
     assert desk.heard == ["hold"]
 
 
+@pytest.mark.parametrize(
+    "raw",
+    [
+        '{"mode":"HOLD","reason":"стоп"}'.encode("cp1251"),
+        b'\xef\xbb\xbf{"mode":"HOLD"}',
+        '{"mode":"HOLD"}'.encode("utf-16"),
+        b'{"mode": "HOLD","reason":"a\tb"}',
+        b'{"mode":"HOLD","reason":"C:\\dir"}',
+        b'{"mode":"HOLD"}\0',
+        b'{"mode":"HOLD",}',
+        b'{"mode":"HOLD","x":' + b"[" * 201 + b"]" * 201 + b"}",
+        b'[{"mode":"HOLD"}]',
+    ],
+    ids=["cp1251", "bom", "utf-16", "tab", "escape", "nul", "comma", "deep", "list"],
+)
+async def test_a_hold_that_a_person_can_read_is_one_whatever_is_wrong_with_the_body(client, desk, raw):
+    answer = await client.patch(PATH, content=raw, headers={"Content-Type": "application/json"})
+    assert answer.status_code in (400, 422)
+    assert answer.json()["hold"] == "entered"
+    assert desk.heard == ["hold"]
+
+
+@pytest.mark.parametrize("raw", [b'{"mode":"RUN",}', b'{"mode":"HOL', b'{"Mode":"HOLD",}', b'\xff"mode" "HOLD"'])
+async def test_what_is_unreadable_and_no_hold_does_nothing(client, desk, raw):
+    answer = await client.patch(PATH, content=raw, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400
+    assert "hold" not in answer.json()
+    assert desk.heard == []
+
+
+@pytest.mark.parametrize("number", ["1e1000000000000000000", "-1E+99999999999999999999", "1e-9999999999999999999"])
+async def test_an_exponent_beyond_decimals_is_a_problem_of_its_field_and_the_hold_is_taken(client, desk, number):
+    answer = await patch_raw(client, f'{{"mode":"HOLD","min_spread_bps":{number}}}')
+    assert answer.status_code == 422
+    assert answer.json()["error"]["fields"] == {"min_spread_bps": "out of any range"}
+    assert answer.json()["hold"] == "entered"
+    assert desk.heard == ["hold"]
+
+
 async def test_a_hold_among_more_values_than_are_read_is_a_hold(client, desk):
     answer = await patch_raw(client, '{"a":[' + "1," * 5000 + '1],"mode":"HOLD"}')
     assert answer.status_code == 422

@@ -39,6 +39,8 @@ HOSTS = {
     "::1": False,
     "evil.example:80:80": False,
     "evil.ex\xe4mple": False,
+    "a" * 63: True,
+    "a" * 64: False,
 }
 
 

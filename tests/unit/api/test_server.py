@@ -242,6 +242,35 @@ async def test_who_opens_thousands_ends_no_connection_of_another_address(app, mo
             await trio.aclose_forcefully(stream)
 
 
+async def test_who_does_not_take_what_they_asked_for_keeps_no_hold_out(app, desk, monkeypatch):
+    """Seen: with 200 connections that asked for Swagger's 1.4 MB and read nothing, the only silent one was the
+    operator's, and was ended."""
+    monkeypatch.setattr("propbot.api.server.OPEN_MAX", 5)
+    bundle = b"GET /docs/assets/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n"
+    head = b"PATCH /api/ui/control HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
+    body = b'{"mode":"HOLD"}'
+    async with open_serving(app) as serving:
+        taking: list[trio.SocketStream] = []
+
+        async def take_none() -> None:
+            stream = await serving.connect()
+            taking.append(stream)
+            await stream.send_all(bundle)
+
+        for _ in range(10):
+            await take_none()
+        await trio.sleep(0.2)
+        operator = await serving.connect()  # from the same address
+        for _ in range(3):
+            await take_none()
+        await operator.send_all(head + b"Authorization: Bearer " + TOKEN.encode() + b"\r\nContent-Length: 15\r\n\r\n")
+        await operator.send_all(body)
+        assert (await read_all(operator, 5)).startswith(b"HTTP/1.1 200")
+        assert desk.heard[0] == "hold"
+        for stream in (operator, *taking):
+            await trio.aclose_forcefully(stream)
+
+
 async def test_a_connection_that_has_ended_leaves_no_task(app):
     """hypercorn keeps one for 15 s; at 400 connections a second that were 6,000, and loop lag p99 was 528 ms."""
     async with open_serving(app) as serving:

@@ -70,3 +70,30 @@ def test_a_log_that_can_not_be_written_does_not_become_the_exit_code() -> None:
     code = "import sys; from propbot.kit.log_output import LogOutput; LogOutput(sys.stderr).write('x\\n' * 9000)"
     with open("/dev/full", "w", encoding="utf-8") as full:
         assert subprocess.run([sys.executable, "-c", code], stderr=full, timeout=30).returncode == 0
+
+
+def test_a_reader_that_is_there_and_does_not_read_keeps_nobody_waiting() -> None:
+    """Seen: 25 s of trading into a pipe that nobody read, and neither HOLD nor SIGTERM was heard any more."""
+    reading, writing = os.pipe()
+    with open(writing, "w", encoding="utf-8") as file, open(reading, "rb", buffering=0) as reader:
+        output = LogOutput(file)
+        for number in range(3000):
+            output.write(f"{number} {'x' * 100}\n")
+        output.write("y" * 10_000 + "\n")
+        first = os.read(reading, 1 << 20)
+        assert first.startswith(b"0 xxx")
+        output.write("again\n")
+        told = reader.read(1 << 20).decode()
+        lost = 3001 - first.count(b"\n")
+        assert f"({lost} writes to this log failed)\nagain\n" in told
+
+
+def test_a_line_that_was_cut_is_ended_before_the_next_one() -> None:
+    reading, writing = os.pipe()
+    with open(writing, "w", encoding="utf-8") as file, open(reading, "rb", buffering=0):
+        output = LogOutput(file)
+        output.write("z" * 100_000 + "\n")
+        torn = os.read(reading, 1 << 20)
+        output.write("again\n")
+        assert set(torn) == {ord("z")}
+        assert os.read(reading, 1 << 20) == b"\n(1 writes to this log failed)\nagain\n"

@@ -67,7 +67,8 @@ _REFUSALS: Mapping[int, tuple[str, Json]] = {
             "fields": {"limit": "a whole number, 1 to 1000"},
         },
     }),
-    429: ("Too many wrong tokens from this address; a valid one is never refused. `Retry-After` says for how long.", {
+    429: ("Too many wrong tokens from this address, or too many answers at once without any; a valid one is never "
+          "refused. `Retry-After` says for how long.", {
         "error": {"code": CODES[429], "message": "too many wrong tokens from this address"},
     }),
     503: ("The ledger does not answer, or not in time.", {
@@ -184,9 +185,9 @@ class Provider(OpenAPIProvider):
         return completed
 
     def _refusals(self, rule: Rule, method: str, view: Callable[..., Any], said: Described) -> list[int]:
-        found = [400, *said.refuses, *said.also]
+        found = [400, 429, *said.refuses, *said.also]
         if rule.endpoint not in self.open_endpoints:
-            found += [401, 429]
+            found += [401]
         if method not in LOOKS:
             found += [403]
         if request_model_of(view) is not None:

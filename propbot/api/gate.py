@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Mapping, MutableMapping
 from ipaddress import IPv4Network, IPv6Network
 from typing import Any
@@ -32,6 +33,8 @@ Asgi = Callable[[Scope, Receive, Send], Awaitable[None]]
 READS = ("GET", "HEAD")
 """What an open path is open for. Not for OPTIONS, which the framework answers by itself and no endpoint ever sees."""
 FORWARDED_BYTES_MAX = 1024
+STRANGERS_AT_ONCE_MAX = 20
+"""A browser asks for six at once. Swagger's script has 1.4 MB, and whoever takes none of it keeps it in our memory."""
 LABEL_MAX = 63
 """Characters of a name without a dot (RFC 1035); the framework fails at a longer one."""
 _LOOPBACK_HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
@@ -95,6 +98,8 @@ def install_gate(
     """From now on everything that asks `app` passes here first, also what asks for a path that does not exist.
     `other_keys` says of an endpoint whether an Authorization that is no person's opens it, for reading."""
     inner: Asgi = app.asgi_app  # type: ignore[assignment]
+    strangers: Counter[str] = Counter()
+    """How many answers are on their way to those who showed no token, by address."""
     paths = app.url_map.bind("")
 
     def is_open(scope: Scope, authorization: str | None) -> bool:
@@ -107,8 +112,9 @@ def install_gate(
         opens = other_keys.get(endpoint)
         return endpoint in open_endpoints or (opens is not None and opens(authorization))
 
-    def admit(scope: Scope) -> None:
-        """ApiError if it is not answered; else who asks is left in the scope, for `auth`."""
+    def admit(scope: Scope) -> str | None:
+        """ApiError if it is not answered. Who asks is left in the scope, for `auth`; of a stranger the address is
+        returned."""
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
         host = headers.get(b"host", "")
         if auth.off:
@@ -117,10 +123,14 @@ def install_gate(
         elif not door.knows(host):
             raise ApiError(400, "this Host is not known here: name it in API_ALLOWED_HOSTS")
         authorization = headers.get(b"authorization")
+        peer = (scope.get("client") or ("",))[0]
+        address = door.address_of(peer, headers.get(b"x-forwarded-for", ""))
         if not is_open(scope, authorization):
-            peer = (scope.get("client") or ("",))[0]
-            address = door.address_of(peer, headers.get(b"x-forwarded-for", ""))
             scope[ASKING] = auth.identify(authorization, address)
+            return None
+        if strangers[address] >= STRANGERS_AT_ONCE_MAX:
+            raise ApiError(429, "too many answers without a token are on their way to this address: take those first")
+        return address
 
     async def gate(scope: Scope, receive: Receive, send: Send) -> None:
         async def send_hardened(message: Any) -> None:
@@ -132,11 +142,20 @@ def install_gate(
             await inner(scope, receive, send)
             return
         try:
-            admit(scope)
+            stranger = admit(scope)
         except ApiError as error:
             await _refuse(error, send_hardened)
-        else:
+            return
+        if stranger is None:
             await inner(scope, bounded(receive), send_hardened)
+            return
+        strangers[stranger] += 1
+        try:
+            await inner(scope, bounded(receive), send_hardened)
+        finally:
+            strangers[stranger] -= 1
+            if not strangers[stranger]:
+                del strangers[stranger]
 
     app.asgi_app = gate  # type: ignore[assignment, method-assign]
 

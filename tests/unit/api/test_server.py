@@ -271,6 +271,31 @@ async def test_who_does_not_take_what_they_asked_for_keeps_no_hold_out(app, desk
             await trio.aclose_forcefully(stream)
 
 
+async def test_answers_without_a_token_are_limited_by_address_and_those_with_one_are_not(app, monkeypatch):
+    monkeypatch.setattr("propbot.api.gate.STRANGERS_AT_ONCE_MAX", 3)
+    asset = b"GET /docs/assets/swagger-ui-bundle.js HTTP/1.1\r\nHost: x\r\n\r\n"
+    state = b"GET /api/ui/state HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer %s\r\n\r\n"
+    async with open_serving(app) as serving:
+        taking = [await serving.connect() for _ in range(3)]
+        for stream in taking:
+            await stream.send_all(asset)
+        await trio.sleep(0.2)
+        async with await serving.connect() as one_more:
+            await one_more.send_all(asset)
+            assert (await read_all(one_more, 0.5)).startswith(b"HTTP/1.1 429")
+        async with await serving.connect() as known:
+            await known.send_all(state % TOKEN.encode())
+            assert (await read_all(known)).startswith(b"HTTP/1.1 200")
+        async with await serving.connect("127.0.0.2") as other:
+            await other.send_all(b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            assert (await read_all(other)).startswith(b"HTTP/1.1 200")
+        for stream in taking:
+            await trio.aclose_forcefully(stream)
+        with trio.fail_after(5):
+            while await serving.healthz() != 200:
+                await trio.sleep(0.05)
+
+
 async def test_a_connection_that_has_ended_leaves_no_task(app):
     """hypercorn keeps one for 15 s; at 400 connections a second that were 6,000, and loop lag p99 was 528 ms."""
     async with open_serving(app) as serving:

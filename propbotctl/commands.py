@@ -285,7 +285,7 @@ def _patch(target: Target, body: dict[str, Any], unchanged: str = UNCHANGED) -> 
 def _show_change(answer: Mapping[str, Any], unchanged: str = UNCHANGED) -> None:
     after = answer["control"]
     for name, change in answer["changes"].items():
-        show.line(f"{name}: {_shown(change['old'])} -> {_shown(change['new'])}")
+        show.line(f"{name}: {show.word(change['old'])} -> {show.word(change['new'])}")
     if not answer["changes"]:
         show.line(unchanged)
     for warning in answer["warnings"]:
@@ -295,10 +295,6 @@ def _show_change(answer: Mapping[str, Any], unchanged: str = UNCHANGED) -> None:
         show.show_hold(after["hold"])
     elif after["safe_mode"]:
         show.line("SAFE_MODE is still on: no order is sent. To clear it: propbotctl control set safe_mode=false")
-
-
-def _shown(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list) else show.word(value)
 
 
 def _assignment(text: str) -> tuple[str, Any]:

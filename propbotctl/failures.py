@@ -38,7 +38,15 @@ class NotThere(Failure):
 
 
 class NotNow(Failure):
-    """429 or 503: the same may be granted a little later."""
+    """503, or a stream's 429: the same may be granted a little later."""
+
+
+class Foreign(Failure):
+    """Something answered, and it was not PropBot; or a release of it that this command does not know."""
+
+    def __init__(self, message: str, *next_steps: str) -> None:
+        where = "is it PropBot that runs at that URL? --base-url URL, or PROPBOT_BASE_URL"
+        super().__init__(message, where, *next_steps)
 
 
 class Misused(Failure):

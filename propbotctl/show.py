@@ -37,7 +37,9 @@ def wrapped(text: str) -> None:
 
 
 def word(value: Any) -> str:
-    """Booleans as one writes them, null as "unknown"."""
+    """Booleans as one writes them, lists with commas, null as "unknown"."""
+    if isinstance(value, list):
+        return ",".join(map(word, value))
     if value is None:
         return "unknown"
     return str(value).lower() if isinstance(value, bool) else str(value)
@@ -86,7 +88,7 @@ def show_status(overview: Mapping[str, Any]) -> None:
 
 def show_hold(hold: Mapping[str, Any]) -> None:
     line(hold["line"])
-    for cause in hold.get("causes", ())[1:]:
+    for cause in hold["causes"][1:]:
         line(f"  and since {clock(cause['since'])} by {cause['source']}: {cause['reason']}")
 
 
@@ -143,14 +145,14 @@ def _venue_row(name: str, venue: Mapping[str, Any]) -> tuple[Any, ...]:
     book = venue["book"] or {}
     usable = "yes" if venue["usable"] else f"no: {venue['reason']}"
     age_s = book.get("age_s")
-    age_ms = None if age_s is None else round(age_s * 1000)
+    age_ms = None if age_s is None else f"{age_s * 1000:.0f}"
     return name, usable, book.get("bid"), book.get("ask"), age_ms, venue["key_status"]
 
 
 def show_control(control: Mapping[str, Any]) -> None:
     for name, value in control.items():
         if name not in ("hold", "preflight", "approvals"):
-            line(f"{name}={','.join(value) if isinstance(value, list) else word(value)}")
+            line(f"{name}={word(value)}")
     preflight = control["preflight"]
     line(f"preflight.ok={word(preflight['ok'])}" + "".join(f"; {reason}" for reason in preflight["reasons"]))
     line(f"approvals={len(control['approvals'])}")
@@ -234,7 +236,7 @@ def show_approval(approval: Row) -> None:
 
 
 def _asked(change: Mapping[str, Any]) -> str:
-    return " ".join(f"{name}={','.join(v) if isinstance(v, list) else word(v)}" for name, v in change.items())
+    return " ".join(f"{name}={word(v)}" for name, v in change.items())
 
 
 def _decided(approval: Row) -> str:

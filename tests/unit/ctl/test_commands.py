@@ -13,7 +13,7 @@ import click
 import pytest
 
 from propbotctl.commands import propbotctl
-from tests.unit.ctl.conftest import COMPONENTS, SINCE
+from tests.unit.ctl.conftest import COMPONENTS, HOLD, ITEMS, SINCE
 
 ROOT = Path(__file__).parents[3]
 PATCHED = {"mode": {"old": "RUN", "new": "HOLD"}}
@@ -127,7 +127,7 @@ def test_audit_verify_ends_with_0_for_a_whole_journal_and_with_1_for_another(run
 
 def test_pause_sends_hold_with_its_reason(run, api):
     line = "HOLD since 03:12:09Z by operator:api: lunch; 0 orders left"
-    api.accept(PATCHED, {"mode": "HOLD", "hold": {"line": line}})
+    api.accept(PATCHED, {"mode": "HOLD", "hold": {**HOLD, "line": line, "causes": []}})
     result = run("pause", "--reason", "lunch")
     assert api.asked[0]["body"] == {"mode": "HOLD", "reason": "lunch"}
     assert "mode: RUN -> HOLD" in result.stdout
@@ -146,7 +146,7 @@ def test_pause_in_a_hold_says_that_it_is_one_more_cause_and_shows_it(run, api):
         {"reason": "differs", "source": "guard:recon", "since": SINCE},
         {"reason": "lunch", "source": "operator:api", "since": SINCE},
     ]
-    api.accept({}, {"mode": "HOLD", "hold": {"line": "HOLD since 03:12:09Z by guard:recon: differs", "causes": causes}})
+    api.accept({}, {"mode": "HOLD", "hold": {**HOLD, "causes": causes}})
     shown = run("pause", "--reason", "lunch").stdout
     assert "it was in HOLD already: yours is one more cause of it" in shown
     assert "by operator:api: lunch" in shown
@@ -182,10 +182,7 @@ def test_a_reason_that_the_message_has_already_is_not_said_twice(run, api):
 
 
 def test_orders_show_what_the_venue_said_of_a_refused_one(run, api):
-    order = {
-        "ts": SINCE, "venue": "binance-spot", "purpose": "open", "side": "BUY", "qty": "0.01", "limit_price": "60000",
-        "state": "REJECTED", "reason": "-2010 insufficient balance",
-    }
+    order = {**ITEMS["orders"], "state": "REJECTED", "reason": "-2010 insufficient balance"}
     api.answers["/api/ui/orders"] = (200, {"items": [order], "next_cursor": None})
     shown = " ".join(run("orders").stdout.split())
     assert "REJECTED: -2010" in shown

@@ -131,8 +131,8 @@ def test_refused_keys_blocked_risk_breaches_and_open_incidents_are_named(service
     reasons = [{"code": "max_position", "message": "too much at binance-um", "limit": "1", "value": "2"}]
     change(service, "/api/ui/state", venues=refused, risk_blocked=True, risk_reasons=reasons)
     service.answers["/api/ui/incidents"] = (200, {"items": COMPONENTS["incidents"], "next_cursor": None})
-    slo = {"late": {"title": "Lateness", "value": 463.9, "unit": "ms", "state": "BREACH"}}
-    service.answers["/api/ui/status/slo"] = (200, {"metrics": slo})
+    late = {"title": "Lateness", "value": 463.9, "unit": "ms", "state": "BREACH", "threshold": 50, "samples": 9}
+    service.answers["/api/ui/status/slo"] = (200, {"metrics": {"late": late}})
     _, checks = examine(service)
     assert (checks["key binance-um"].result, checks["key binance-um"].next) == ("FAILED", "propbotctl rotate-key")
     assert checks["risk"].found == "too much at binance-um"

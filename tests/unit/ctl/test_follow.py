@@ -9,6 +9,7 @@ import pytest
 
 from propbotctl.failures import NotNow, NotThere, Unauthorised, Unreachable
 from propbotctl.follow import Follower, read_events, split_lines
+from tests.unit.ctl.conftest import SINCE
 
 
 class Journal:
@@ -22,7 +23,8 @@ class Journal:
         self.seen_ids = []
 
     def happen(self, id):
-        self.rows.append({"id": id, "kind": "hold" if id % 2 else "fill", "venue": "", "level": "INFO"})
+        about = {"ts": SINCE, "symbol": "", "source": "", "message": ""}
+        self.rows.append({"id": id, "kind": "hold" if id % 2 else "fill", "venue": "", "level": "INFO", **about})
         return self.rows[-1]
 
     def get(self, path, params):

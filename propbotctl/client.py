@@ -21,6 +21,8 @@ from propbotctl.failures import Conflicting, Failure, Foreign, Misused, NotNow, 
 from propbotctl.options import is_loopback
 
 TIMEOUT_S = 10.0
+EVENT_STREAM = "/api/ui/stream"
+CHECK_IT = "check API_TOKEN (or --token)"
 LOOK_AFTER = {
     "/api/ui/secret": "propbotctl secrets", "/api/ui/incidents": "propbotctl incidents",
     "/api/ui/approvals": "propbotctl approvals list", "/api/ui/baseline": "propbotctl events",
@@ -92,7 +94,10 @@ def open_stream(
     ):
         if not answer.is_success:
             answer.read()
-            raise _refused(answer, _parsed(answer), base_url, token, ())
+            failure = _refused(answer, _parsed(answer), base_url, token, ())
+            if answer.status_code == 429 and path == EVENT_STREAM:  # who follows has been let in: too many streams
+                raise NotNow(failure.message)
+            raise failure
         yield answer.iter_bytes()
 
 
@@ -177,6 +182,11 @@ def _foreign(answer: httpx.Response, base_url: str, why: str, uncertain: Sequenc
     return Foreign(f"{base_url} answered {status} with {told}{f' ({why})' if why else ''}", *uncertain)
 
 
+def _wait(answer: httpx.Response) -> str:
+    wait_s = answer.headers.get("Retry-After", "")
+    return f"try again in {wait_s} s" if wait_s.isdecimal() else "try again in a minute"
+
+
 def _refused(
     answer: httpx.Response, found: Any, base_url: str, token: str | None, uncertain: Sequence[str]
 ) -> Failure:
@@ -188,11 +198,13 @@ def _refused(
     error = found["error"]
     message = str(error["message"])
     if status == 401:
-        step = "set API_TOKEN, or give --token" if token is None else "check API_TOKEN (or --token)"
+        step = "set API_TOKEN, or give --token" if token is None else CHECK_IT
         return Unauthorised(message, step)
     if status == 404:
         return NotThere(message)
-    if status in (429, 503):
+    if status == 429:
+        return Unauthorised(message, f"a valid token is never refused: {CHECK_IT}", _wait(answer))
+    if status == 503:
         return NotNow(message)
     fields = dict(error.get("fields") or {})
     steps = [f"{name}: {why}" for name, why in fields.items() if name not in message or why not in message]

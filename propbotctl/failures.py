@@ -58,6 +58,8 @@ class Unreachable(Failure):
 
 
 class Unauthorised(Failure):
+    """401; or 429, after too many wrong tokens."""
+
     exit_code = 4
 
 

@@ -13,6 +13,8 @@ import click
 import pytest
 
 from propbotctl.commands import propbotctl
+from propbotctl.failures import NotNow
+from propbotctl.options import Target
 from tests.unit.ctl.conftest import COMPONENTS, HOLD, ITEMS, SINCE
 
 ROOT = Path(__file__).parents[3]
@@ -372,6 +374,23 @@ def test_unauthorised_ends_with_4_and_says_what_to_set(run, api):
     assert (without.exit_code, "set API_TOKEN" in without.stderr) == (4, True)
     wrong = run("status", API_TOKEN="x")
     assert (wrong.exit_code, "check API_TOKEN" in wrong.stderr) == (4, True)
+
+
+@pytest.mark.parametrize(("headers", "wait"), [({"Retry-After": "42"}, "in 42 s"), ({}, "in a minute")])
+@pytest.mark.parametrize("words", [("status",), ("pause",), ("export-log",)])
+def test_too_many_wrong_tokens_end_with_4_and_say_how_long_to_wait(run, api, words, headers, wait):
+    api.headers = headers
+    api.answers["*"] = (429, {"error": {"code": "x", "message": "too many wrong tokens from this address"}})
+    result = run(*words, API_TOKEN="x")
+    assert result.exit_code == 4
+    assert "check API_TOKEN" in result.stderr
+    assert f"try again {wait}" in result.stderr
+
+
+def test_an_event_stream_too_many_is_tried_again_and_is_no_matter_of_tokens(api):
+    api.answers["/api/ui/stream"] = (429, {"error": {"code": "x", "message": "10 event streams are open already"}})
+    with pytest.raises(NotNow), Target(api.url, "t", None, False).open_stream("/api/ui/stream"):
+        pass
 
 
 def test_unreachable_ends_with_3_and_asks_whether_it_runs(run):

@@ -99,6 +99,14 @@ def test_a_wrong_token_is_a_failure_and_what_could_not_be_asked_is_unknown(servi
     assert checks["status, guards, disk"].result == "unknown"
 
 
+def test_too_many_wrong_tokens_are_a_failure_with_a_next_step(service):
+    service.headers = {"Retry-After": "42"}
+    service.answers["/api/ui/status/overview"] = (429, {"error": {"code": "x", "message": "too many wrong tokens"}})
+    token = examine(service)[1]["token"]
+    assert (token.result, token.found) == ("FAILED", "too many wrong tokens")
+    assert token.next == "a valid token is never refused: check API_TOKEN (or --token); try again in 42 s"
+
+
 def test_who_is_not_reached_is_said_and_nothing_else_is_claimed(service):
     service.url = "http://127.0.0.1:1"
     examined, checks = examine(service)

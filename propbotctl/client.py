@@ -17,7 +17,17 @@ from urllib.parse import urlsplit
 import httpx
 
 from propbotctl.answers import Refused, misfit, shape_of
-from propbotctl.failures import Conflicting, Failure, Foreign, Misused, NotNow, NotThere, Unauthorised, Unreachable
+from propbotctl.failures import (
+    Conflicting,
+    Failure,
+    Foreign,
+    Held,
+    Misused,
+    NotNow,
+    NotThere,
+    Unauthorised,
+    Unreachable,
+)
 from propbotctl.options import is_loopback
 
 TIMEOUT_S = 10.0
@@ -182,6 +192,20 @@ def _foreign(answer: httpx.Response, base_url: str, why: str, uncertain: Sequenc
     return Foreign(f"{base_url} answered {status} with {told}{f' ({why})' if why else ''}", *uncertain)
 
 
+def _details(message: str, found: Mapping[str, Any]) -> list[str]:
+    """What the message does not have already: said once is enough."""
+    fields = dict(found["error"].get("fields") or {})
+    said = [f"{name}: {why}" for name, why in fields.items() if name not in message or why not in message]
+    return [*said, *(each for each in found.get("reasons") or [] if each not in message)]
+
+
+def _held(status: int, message: str, found: Mapping[str, Any], uncertain: Sequence[str]) -> Held:
+    why = message.removeprefix("nothing was changed: ")  # it was: the mode
+    if status == 503:
+        return Held(f"but {why}", found, *uncertain)
+    return Held(f"the rest was refused: {why}", found, *_details(message, found))
+
+
 def _wait(answer: httpx.Response) -> str:
     wait_s = answer.headers.get("Retry-After", "")
     return f"try again in {wait_s} s" if wait_s.isdecimal() else "try again in a minute"
@@ -197,6 +221,8 @@ def _refused(
         return _foreign(answer, base_url, "", uncertain)
     error = found["error"]
     message = str(error["message"])
+    if found.get("hold") == "entered":
+        return _held(status, message, found, uncertain)
     if status == 401:
         step = "set API_TOKEN, or give --token" if token is None else CHECK_IT
         return Unauthorised(message, step)
@@ -206,9 +232,5 @@ def _refused(
         return Unauthorised(message, f"a valid token is never refused: {CHECK_IT}", _wait(answer))
     if status == 503:
         return NotNow(message)
-    fields = dict(error.get("fields") or {})
-    steps = [f"{name}: {why}" for name, why in fields.items() if name not in message or why not in message]
-    steps += [each for each in found.get("reasons") or [] if each not in message]  # said once is enough
-    if found.get("hold") == "entered":
-        steps.append("the HOLD itself took effect")
+    steps = _details(message, found)
     return Conflicting(message, *steps) if status == 409 else Failure(message, *steps)

@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from propbotctl import records, show
-from propbotctl.failures import PENDING, Conflicting, NotThere, clean, otherwise
+from propbotctl.failures import PENDING, Conflicting, Held, NotThere, clean, otherwise
 from propbotctl.options import Target, target_options
 from propbotctl.records import page_options, page_params, print_answer, print_page
 
@@ -23,6 +23,7 @@ _WORDS: Mapping[str, bool] = {"true": True, "on": True, "yes": True, "false": Fa
 _FLAGS = ("safe_mode", "dry_run_only")
 VERIFY_S_MAX = 60.0
 """For what asks the venue or walks the whole journal."""
+REASON_MAX = 200
 SECRET_PATH = "/api/ui/secret"  # noqa: S105 (a path)
 UNCHANGED = "nothing changed: it was so already"
 APPROVALS_LISTED = "`propbotctl approvals list` shows them"
@@ -106,10 +107,23 @@ def top(target: Target, once: bool, interval: float) -> None:
 @target_options
 def pause(target: Target, reason: str | None) -> None:
     """HOLD: stop orders at once. In HOLD already: one more cause of it, which voids what waits for approval."""
-    _patch(
-        target, {"mode": "HOLD"} | ({} if reason is None else {"reason": reason}),
-        unchanged="it was in HOLD already: yours is one more cause of it",
-    )
+    body = {"mode": "HOLD"} | ({} if reason is None else {"reason": _sendable(reason)})
+    try:
+        _patch(target, body, unchanged="it was in HOLD already: yours is one more cause of it")
+    except Held as held:  # what was asked for is done
+        if target.json:
+            show.print_json(held.answer)
+        held.show()
+
+
+def _sendable(reason: str) -> str:
+    """As the service takes it: a HOLD must not end in an argument about its reason."""
+    sent = "".join(char if char.isprintable() else " " for char in reason)
+    if sent != reason:
+        click.echo("warning: the reason has characters that are no text: sent with blanks in their place", err=True)
+    if len(sent) > REASON_MAX:
+        click.echo(f"warning: the reason is longer than {REASON_MAX} characters: sent without its end", err=True)
+    return sent[:REASON_MAX]
 
 
 @propbotctl.command()
@@ -275,7 +289,7 @@ def _patch(target: Target, body: dict[str, Any], unchanged: str = UNCHANGED) -> 
     if target.json:
         show.print_json(answer)
     elif code == 202:
-        show.show_proposed(answer["approval"])
+        show.show_proposed(answer["approval"], held=answer.get("hold") == "entered")
     else:
         _show_change(answer, unchanged)
     if code == 202:

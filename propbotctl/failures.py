@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO, Any
 
@@ -24,13 +24,27 @@ class Failure(click.ClickException):
         self.next_steps: Sequence[str] = next_steps
 
     def show(self, file: IO[Any] | None = None) -> None:
-        click.echo(f"error: {clean(self.message)}", file=file, err=True)
+        self._say(f"error: {self.message}", file)
+
+    def _say(self, first: str, file: IO[Any] | None) -> None:
+        click.echo(clean(first), file=file, err=True)
         for step in self.next_steps:
             click.echo(f"  {clean(step)}", file=file, err=True)
 
 
 class Conflicting(Failure):
     """409: not as things are now; somebody has to mend what stands in the way."""
+
+
+class Held(Failure):
+    """The request's HOLD took effect, and something else of it was refused, or is not sure. `answer` is the body."""
+
+    def __init__(self, why: str, answer: Mapping[str, Any], *next_steps: str) -> None:
+        super().__init__(f"the HOLD took effect; {why}", *next_steps)
+        self.answer = answer
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        self._say(self.message, file)
 
 
 class NotThere(Failure):

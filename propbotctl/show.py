@@ -217,8 +217,10 @@ def show_events(items: Sequence[Row]) -> None:
     table(("id", "time", "level", "kind", "from", "message"), rows, "no events")
 
 
-def show_proposed(approval: Row) -> None:
-    line(f"waits for another person: approval {approval['id']}; nothing changed yet")
+def show_proposed(approval: Row, held: bool = False) -> None:
+    """`held`: a HOLD of the same request took effect."""
+    waits = f"waits for another person: approval {approval['id']}"
+    line(f"the HOLD took effect; the rest {waits}" if held else f"{waits}; nothing changed yet")
     line(f"until {clock(approval['expires_at'])}Z that person may: propbotctl approvals approve {approval['id']}")
 
 

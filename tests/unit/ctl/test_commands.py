@@ -316,9 +316,43 @@ def test_control_set_refused_names_the_field(run, api):
     assert "min_spread_bps: at most 100" in result.stderr
 
 
-def test_a_hold_that_took_effect_in_a_refused_request_is_said(run, api):
-    api.refuse(422, "nothing was changed", hold="entered")
-    assert "the HOLD itself took effect" in run("control", "set", "mode=HOLD", "x=1").stderr
+@pytest.mark.parametrize(
+    ("status", "message", "first"),
+    [
+        (422, "nothing was changed: x: no such field", "the HOLD took effect; the rest was refused: x: no such field"),
+        (409, "not possible now: y", "the HOLD took effect; the rest was refused: not possible now: y"),
+        (503, "the change could not be made durable", "the HOLD took effect; but the change could not be made durable"),
+    ],
+)
+def test_a_hold_that_took_effect_is_the_first_thing_said_of_a_refused_request(run, api, status, message, first):
+    api.refuse(status, message, hold="entered")
+    result = run("control", "set", "mode=HOLD", "x=1")
+    assert (result.exit_code, result.stdout, result.stderr.splitlines()[0]) == (1, "", first)
+    paused = run("pause")
+    assert (paused.exit_code, paused.stderr.splitlines()[0]) == (0, first)
+    assert json.loads(run("pause", "--json").stdout)["hold"] == "entered"
+
+
+def test_a_hold_that_took_effect_beside_a_proposal_is_said_first(run, api):
+    api.answers["PATCH"] = (202, {"status": "pending_approval", "approval": APPROVAL, "hold": "entered"})
+    result = run("control", "set", "mode=HOLD", "safe_mode=false")
+    assert result.exit_code == 5
+    assert result.stdout.splitlines()[0] == "the HOLD took effect; the rest waits for another person: approval k3f9x2ab"
+
+
+@pytest.mark.parametrize(
+    ("typed", "sent", "warned"),
+    [
+        ("lunch\x1b[2J\nand more", "lunch [2J and more", "no text"), ("x" * 201, "x" * 200, "longer than 200"),
+        ("\udcff", " ", "no text"), ("обед", "обед", None),
+    ],
+)
+def test_a_pause_does_not_fail_for_its_reason(run, api, typed, sent, warned):
+    api.accept(PATCHED)
+    result = run("pause", "--reason", typed)
+    assert (result.exit_code, api.asked[0]["body"]) == (0, {"mode": "HOLD", "reason": sent})
+    assert (f"warning: the reason {'has' if warned == 'no text' else 'is'}" in result.stderr) is (warned is not None)
+    assert (warned or "") in result.stderr
 
 
 @pytest.mark.parametrize("args", [("control", "set", "x"), ("control", "set", "=1"), ("control", "set"), ("nothing",)])

@@ -27,6 +27,7 @@ from propbotctl.failures import (
     NotThere,
     Unauthorised,
     Unreachable,
+    Unusable,
 )
 from propbotctl.options import is_loopback
 
@@ -233,4 +234,4 @@ def _refused(
     if status == 503:
         return NotNow(message)
     steps = _details(message, found)
-    return Conflicting(message, *steps) if status == 409 else Failure(message, *steps)
+    return {409: Conflicting, 422: Unusable}.get(status, Failure)(message, *steps)

@@ -6,7 +6,6 @@ command that needs it.
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,20 +13,17 @@ from typing import Any
 import click
 
 from propbotctl import records, show
-from propbotctl.failures import PENDING, Conflicting, Held, NotThere, clean, otherwise
+from propbotctl.failures import PENDING, Conflicting, Held, NotThere, Unusable, clean, otherwise, reader_may_leave
 from propbotctl.options import Target, target_options
 from propbotctl.records import page_options, page_params, print_answer, print_page
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
-_WORDS: Mapping[str, bool] = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
-_FLAGS = ("safe_mode", "dry_run_only")
 VERIFY_S_MAX = 60.0
 """For what asks the venue or walks the whole journal."""
 REASON_MAX = 200
 SECRET_PATH = "/api/ui/secret"  # noqa: S105 (a path)
 UNCHANGED = "nothing changed: it was so already"
 APPROVALS_LISTED = "`propbotctl approvals list` shows them"
-_TEXTS = ("mode", "reason", "loop_pair")
 
 
 @click.group(context_settings=CONTEXT)
@@ -48,7 +44,10 @@ for _command in records.COMMANDS:
 @target_options
 def status(target: Target) -> None:
     """Overall status, mode, HOLD and alerts."""
-    print_answer(target, target.get("/api/ui/status/overview"), show.show_status)
+    answer = target.get("/api/ui/status/overview")
+    print_answer(target, answer, show.show_status)
+    if not target.json:
+        records.show_unseen(target)
 
 
 @propbotctl.command()
@@ -130,7 +129,7 @@ def _sendable(reason: str) -> str:
 @target_options
 def resume(target: Target) -> None:
     """Leave HOLD. SAFE_MODE, if it is set, stays."""
-    with otherwise("what stands in the way, and what to do about it: propbotctl doctor", Conflicting):
+    with otherwise(["what stands in the way, and what to do about it: propbotctl doctor"], Conflicting):
         _patch(target, {"mode": "RUN"})
 
 
@@ -160,7 +159,11 @@ def control_get(target: Target) -> None:
 @target_options
 def control_set(target: Target, assignments: Sequence[str]) -> None:
     """Change them: all or nothing."""
-    _patch(target, dict(_assignment(text) for text in assignments))
+    from propbotctl.parameters import hints, read_assignments
+
+    body = read_assignments(assignments)
+    with otherwise(hints(list(body)), Unusable, Held):
+        _patch(target, body)
 
 
 @propbotctl.group()
@@ -182,7 +185,7 @@ def approvals_list(target: Target, limit: int, cursor: str | None) -> None:
 @target_options
 def approve(target: Target, approval_id: str) -> None:
     """Let a proposal of another person take effect."""
-    with otherwise(APPROVALS_LISTED, NotThere):
+    with otherwise([APPROVALS_LISTED], NotThere):
         _, answer = target.post(_approval_path(approval_id, "approve"), {})
     if target.json:
         show.print_json(answer)
@@ -197,7 +200,7 @@ def approve(target: Target, approval_id: str) -> None:
 @target_options
 def reject(target: Target, approval_id: str, reason: str | None) -> None:
     """Refuse a proposal. Approvers may; also to withdraw their own (`pause` voids all that wait)."""
-    with otherwise(APPROVALS_LISTED, NotThere):
+    with otherwise([APPROVALS_LISTED], NotThere):
         _, answer = target.post(_approval_path(approval_id, "reject"), {} if reason is None else {"reason": reason})
     print_answer(target, answer, lambda shown: show.show_approval(shown["approval"]))
 
@@ -254,16 +257,17 @@ def baseline(target: Target) -> None:
 @target_options
 def baseline_accept(target: Target, venue: str, asset: str, reason: str, lots: str | None) -> None:
     """In HOLD: take what VENUE holds of ASSET beyond our fills as given."""
-    asked = {"venue": venue, "asset": asset, "reason": reason}
-    code, answer = target.post("/api/ui/baseline", asked if lots is None else {**asked, "lots": lots})
-    if target.json:
-        show.print_json(answer)
-    elif code == 202:
-        show.line(f"waits for another person: approval {answer['approval'].get('id', '')}; nothing changed yet")
-    else:
-        show.line(f"baseline of {answer['venue']} {answer['asset']}: {answer['old']} -> {answer['new']}")
-        if answer["written_off"]:
-            show.line(f"written off: {', '.join(answer['written_off'])}")
+    asked = {"venue": venue, "asset": asset, "reason": reason} | ({} if lots is None else {"lots": lots})
+    code, answer = target.post("/api/ui/baseline", asked)
+    with reader_may_leave():
+        if target.json:
+            show.print_json(answer)
+        elif code == 202:
+            show.show_proposed(answer["approval"])
+        else:
+            show.line(f"baseline of {answer['venue']} {answer['asset']}: {answer['old']} -> {answer['new']}")
+            if answer.get("written_off"):
+                show.line(f"written off: {', '.join(answer['written_off'])}")
     if code == 202:
         raise SystemExit(PENDING)
 
@@ -286,12 +290,13 @@ def audit_verify(target: Target) -> None:
 
 def _patch(target: Target, body: dict[str, Any], unchanged: str = UNCHANGED) -> None:
     code, answer = target.patch(body)
-    if target.json:
-        show.print_json(answer)
-    elif code == 202:
-        show.show_proposed(answer["approval"], held=answer.get("hold") == "entered")
-    else:
-        _show_change(answer, unchanged)
+    with reader_may_leave():
+        if target.json:
+            show.print_json(answer)
+        elif code == 202:
+            show.show_proposed(answer["approval"], held=answer.get("hold") == "entered")
+        else:
+            _show_change(answer, unchanged)
     if code == 202:
         raise SystemExit(PENDING)
 
@@ -309,24 +314,3 @@ def _show_change(answer: Mapping[str, Any], unchanged: str = UNCHANGED) -> None:
         show.show_hold(after["hold"])
     elif after["safe_mode"]:
         show.line("SAFE_MODE is still on: no order is sent. To clear it: propbotctl control set safe_mode=false")
-
-
-def _assignment(text: str) -> tuple[str, Any]:
-    """`NAME=VALUE` as JSON would have it; what is no number, flag or list is text, for the service to judge."""
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise click.UsageError(f"{text!r} is not NAME=VALUE, such as order_notional_usdt=100")
-    if name in _TEXTS:
-        return name, value
-    if name in _FLAGS and value.lower() in _WORDS:
-        return name, _WORDS[value.lower()]
-    if name == "loop_venues" and not value.startswith("["):
-        return name, value.split(",")
-    try:
-        return name, json.loads(value, parse_constant=_no_number)
-    except ValueError:
-        return name, value
-
-
-def _no_number(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO, Any
@@ -47,6 +49,10 @@ class Held(Failure):
         self._say(self.message, file)
 
 
+class Unusable(Failure):
+    """422: what was asked for can't be taken."""
+
+
 class NotThere(Failure):
     """404: no such thing, or a service that is older than this command."""
 
@@ -78,12 +84,23 @@ class Unauthorised(Failure):
 
 
 @contextmanager
-def otherwise(next_step: str, kind: type[Failure]) -> Iterator[None]:
-    """A Failure of that kind from inside says `next_step` as well: what to do is often the command's own to know."""
+def reader_may_leave() -> Iterator[None]:
+    """For what prints: `| head` that has seen enough is no failure. What is printed afterwards goes nowhere."""
     try:
         yield
-    except kind as failure:
-        failure.next_steps = [*failure.next_steps, next_step]
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())  # the interpreter flushes at its end, and would fail again
+        os.close(nowhere)
+
+
+@contextmanager
+def otherwise(next_steps: Sequence[str], *kinds: type[Failure]) -> Iterator[None]:
+    """A Failure of these kinds from inside says them as well: what to do is often the command's own to know."""
+    try:
+        yield
+    except kinds as failure:
+        failure.next_steps = [*failure.next_steps, *next_steps]
         raise
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from propbotctl import show
-from propbotctl.failures import Failure, Misused, NotThere, otherwise
+from propbotctl.failures import Failure, Misused, NotThere, otherwise, reader_may_leave
 from propbotctl.options import Target, target_options
 
 LEVELS = ("INFO", "WARN", "ERROR")
@@ -16,19 +16,37 @@ _FILTERS = ("since", "until", "level", "kind", "venue", "symbol")
 
 
 def print_answer(target: Target, answer: Mapping[str, Any], plain: Callable[[Mapping[str, Any]], None]) -> None:
-    if target.json:
-        show.print_json(answer)
-    else:
-        plain(answer)
+    with reader_may_leave():
+        if target.json:
+            show.print_json(answer)
+        else:
+            plain(answer)
 
 
 def print_page(
     target: Target, name: str, params: Mapping[str, str], print_items: Callable[[Sequence[Mapping[str, Any]]], None]
 ) -> None:
     answer = target.get(f"/api/ui/{name}", params)
-    print_answer(target, answer, lambda page: print_items(page["items"]))
+    if "cursor" in params and not answer["items"] and not target.json:
+        show.line("there are none older")
+    else:
+        print_answer(target, answer, lambda page: print_items(page["items"]))
     if answer["next_cursor"] is not None and not target.json:
         click.echo(f"older ones: --cursor {answer['next_cursor']}", err=True)
+
+
+def show_unseen(target: Target) -> None:
+    """How many incidents nobody has acknowledged. Whoever looked is told what there is, also where this is not."""
+    try:
+        found = target.get("/api/ui/status/components")["incidents"]
+    except Failure as failure:
+        show.line(f"open incidents: unknown: {failure.message}")
+        return
+    unseen = [each for each in found if each["resolved_at"] is None and each["acknowledged_by"] is None]
+    if unseen:
+        worst = min(each["severity"] for each in unseen)
+        many = "1 incident is" if len(unseen) == 1 else f"{len(unseen)} incidents are"
+        show.line(f"{many} open and not acknowledged ({worst}): propbotctl incidents")
 
 
 def page_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -158,7 +176,7 @@ def show_incident(target: Target, incident_id: int) -> None:
 def acknowledge_incident(target: Target, incident_id: int, note: str | None) -> None:
     """Acknowledge an incident."""
     body = {} if note is None else {"note": note}
-    with otherwise("`propbotctl incidents` lists them", NotThere):
+    with otherwise(["`propbotctl incidents` lists them"], NotThere):
         _, answer = target.post(f"/api/ui/incidents/{incident_id}/ack", body)
     print_answer(target, answer, show.show_incident)
 

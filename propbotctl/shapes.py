@@ -283,6 +283,7 @@ class Accepted(TypedDict):
     asset: str
     old: str
     new: str
+    written_off: NotRequired[list[str]]
 
 
 class JournalCheck(TypedDict):

@@ -56,16 +56,17 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], empty: str) -> 
         line(empty)
         return
     from rich.box import SIMPLE_HEAD
-    from rich.console import Console
     from rich.table import Table
     from rich.text import Text
+
+    from propbotctl.terminal import open_terminal
 
     shown = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
     for name in columns:
         shown.add_column(name, overflow="fold")
     for row in rows:
         shown.add_row(*(Text(clean("" if cell is None else str(cell))) for cell in row))
-    Console(highlight=False).print(shown)
+    open_terminal().print(shown)
 
 
 def show_status(overview: Mapping[str, Any]) -> None:
@@ -152,7 +153,7 @@ def _venue_row(name: str, venue: Mapping[str, Any]) -> tuple[Any, ...]:
 def show_control(control: Mapping[str, Any]) -> None:
     for name, value in control.items():
         if name not in ("hold", "preflight", "approvals"):
-            line(f"{name}={word(value)}")
+            line(f"{name}=" if name == "reason" and value is None else f"{name}={word(value)}")
     preflight = control["preflight"]
     line(f"preflight.ok={word(preflight['ok'])}" + "".join(f"; {reason}" for reason in preflight["reasons"]))
     line(f"approvals={len(control['approvals'])}")

@@ -7,14 +7,15 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from propbotctl.failures import Failure, NotNow, Unreachable, clean
 from propbotctl.options import Target
-from propbotctl.show import clock, money, word
+from propbotctl.show import clock, money
+from propbotctl.terminal import open_terminal
 
 ROWS = 5
 STYLES = {"OK": "green", "WARN": "yellow", "ERROR": "bold red", "HOLD": "bold magenta"}
@@ -33,7 +34,7 @@ def read_snapshot(target: Target) -> Snapshot:
 
 
 def print_once(snapshot: Snapshot) -> None:
-    Console(highlight=False).print(draw(snapshot))
+    open_terminal().print(draw(snapshot))
 
 
 def run_live(target: Target, every_s: float, first: Snapshot, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -101,7 +102,7 @@ def _positions(positions: Sequence[Mapping[str, Any]]) -> RenderableType:
 
 def _lots(lots: Sequence[Mapping[str, Any]]) -> RenderableType:
     rows = [
-        (clock(lot["opened_at"]), lot["state"], lot["qty"], f"{lot['edge_bps']:.2f}", word(lot["realised_usdt"]))
+        (clock(lot["opened_at"]), lot["state"], lot["qty"], f"{lot['edge_bps']:.2f}", lot["realised_usdt"] or "")
         for lot in lots
     ]
     return _table(("lot opened", "state", "qty", "edge bps", "realised"), rows) if rows else _text("no lots", "dim")

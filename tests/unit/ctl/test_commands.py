@@ -371,7 +371,7 @@ def test_options_work_before_and_after_the_command(run, api):
     for args in (("--token", "abc", "status"), ("status", "--token", "abc")):
         run("--base-url", api.url, *args, PROPBOT_BASE_URL="http://127.0.0.1:1")
         run(*args, "--base-url", api.url, PROPBOT_BASE_URL="http://127.0.0.1:1")
-    assert [asked["token"] for asked in api.asked] == ["Bearer abc"] * 4
+    assert {asked["token"] for asked in api.asked} == {"Bearer abc"}
     run("--token", "abc", "control", "--token", "def", "get", "--token", "ghi")
     assert api.asked[-1]["token"] == "Bearer ghi"
 
@@ -397,8 +397,8 @@ def test_a_password_in_the_url_is_refused_and_not_shown(run, api):
 
 
 def test_the_token_comes_from_the_environment(run, api):
-    run("status", API_TOKEN="from-env\n")
-    run("status", "--token", "mine", API_TOKEN="from-env")
+    run("state", API_TOKEN="from-env\n")
+    run("state", "--token", "mine", API_TOKEN="from-env")
     assert [asked["token"] for asked in api.asked] == ["Bearer from-env", "Bearer mine"]
 
 

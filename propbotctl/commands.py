@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from propbotctl import records, show
+from propbotctl import records, show, trades
 from propbotctl.failures import PENDING, Conflicting, Held, NotThere, Unusable, clean, otherwise, reader_may_leave
 from propbotctl.options import Target, target_options
 from propbotctl.records import page_options, page_params, print_answer, print_page
@@ -48,6 +48,7 @@ def status(target: Target) -> None:
     print_answer(target, answer, show.show_status)
     if not target.json:
         records.show_unseen(target)
+        records.show_simulated(target)
 
 
 @propbotctl.command()
@@ -61,7 +62,7 @@ def components(target: Target) -> None:
 @target_options
 def state(target: Target) -> None:
     """Loop, P&L, risk, venues and positions."""
-    print_answer(target, target.get("/api/ui/state"), show.show_state)
+    print_answer(target, target.get("/api/ui/state"), trades.show_state)
 
 
 @propbotctl.command()

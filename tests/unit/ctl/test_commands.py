@@ -187,8 +187,8 @@ def test_orders_show_what_the_venue_said_of_a_refused_one(run, api):
     order = {**ITEMS["orders"], "state": "REJECTED", "reason": "-2010 insufficient balance"}
     api.answers["/api/ui/orders"] = (200, {"items": [order], "next_cursor": None})
     shown = " ".join(run("orders").stdout.split())
-    assert "REJECTED: -2010" in shown
-    assert "balance" in shown
+    for word in ("REJECTED:", "-2010", "insufficient", "balance"):
+        assert word in shown
 
 
 def test_resume_that_waits_for_another_person_ends_with_5(run, api):
@@ -494,7 +494,7 @@ def test_incidents_are_a_table_and_one_is_shown_with_its_timeline(run, api):
     assert "open, unseen" in listed.output
     assert max(map(len, listed.output.splitlines())) <= 80
     shown = run("incidents", "show", "7")
-    assert "11-23 03:12:09 cancel: 0 orders left after 0.02 s" in shown.output
+    assert "11-23 03:12:09Z cancel: 0 orders left after 0.02 s" in shown.output
     assert "exposure_base=0" in shown.output
     assert api.asked[-1]["query"] == "limit=1&cursor=8"
 
@@ -512,7 +512,7 @@ def test_an_acknowledgement_says_who_saw_it_and_what_was_noted(run, api):
     api.answers["/api/ui/incidents/7/ack"] = (200, seen)
     told = run("incidents", "ack", "7", "--note", "on it")
     assert told.exit_code == 0
-    assert "acknowledged by ann at 11-23 03:12:09: on it" in told.output
+    assert "acknowledged by ann at 11-23 03:12:09Z: on it" in told.output
     assert (api.asked[-1]["method"], api.asked[-1]["body"]) == ("POST", {"note": "on it"})
     assert run("incidents", "ack", "0").exit_code == 2
     unknown = run("incidents", "ack", "8")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
+import ssl
 
+import httpx
 import pytest
 
 from propbotctl import client
@@ -99,6 +101,21 @@ def altered(tree, path, value):
     return changed
 
 
+@pytest.fixture
+def without_sockets(api, monkeypatch):
+    """Hundreds of answers: the same fake API, called in place."""
+
+    def answer(request):
+        raw = request.content
+        body = json.loads(raw) if raw else None
+        status, found = api.answer(request.method, request.url.raw_path.decode(), request.headers, body)
+        return httpx.Response(status, json=found)
+
+    transport = httpx.MockTransport(answer)
+    tls = ssl.create_default_context()
+    monkeypatch.setattr(client, "_open_client", lambda *_: httpx.Client(transport=transport, verify=tls))
+
+
 def other_kind(found):
     return 7 if isinstance(found, str | list | dict) else ["x"]
 
@@ -119,6 +136,7 @@ ASKED = {
 
 
 @pytest.mark.parametrize("path", ASKED)
+@pytest.mark.usefixtures("without_sockets")
 def test_a_value_of_another_kind_or_none_at_all_is_no_traceback(run, api, path):
     """A value that a command does not read may be anything."""
     api.answers["/api/ui/incidents"] = (200, {"items": COMPONENTS["incidents"], "next_cursor": None})

@@ -65,7 +65,7 @@ class Secrets(_Page):
     items: list[shapes.Secret]
 
 
-_ANSWERS: dict[str, type] = {
+ANSWERS: dict[str, type] = {
     r"GET /healthz": Healthy,
     r"GET /api/ui/status/overview": shapes.Overview,
     r"GET /api/ui/status/components": shapes.Components,
@@ -95,7 +95,7 @@ def shape_of(method: str, path: str, status: int) -> type:
     """Of a 2xx answer. LookupError: a question that this table does not know, which is a bug of ours."""
     if status == _PENDING:
         return shapes.Waiting
-    for known, shape in _ANSWERS.items():
+    for known, shape in ANSWERS.items():
         if re.fullmatch(known, f"{method} {path}"):
             return shape
     raise LookupError(f"{method} {path} has no shape")

@@ -7,13 +7,14 @@ command that needs it.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from propbotctl import records, show, trades
-from propbotctl.failures import PENDING, Conflicting, Held, NotThere, Unusable, clean, otherwise, reader_may_leave
+from propbotctl.approvals import approvals
+from propbotctl.failures import PENDING, Conflicting, Held, Unusable, otherwise, reader_may_leave
 from propbotctl.options import Target, target_options
 from propbotctl.records import page_options, page_params, print_answer, print_page
 
@@ -22,8 +23,6 @@ VERIFY_S_MAX = 60.0
 """For what asks the venue or walks the whole journal."""
 REASON_MAX = 200
 SECRET_PATH = "/api/ui/secret"  # noqa: S105 (a path)
-UNCHANGED = "nothing changed: it was so already"
-APPROVALS_LISTED = "`propbotctl approvals list` shows them"
 
 
 @click.group(context_settings=CONTEXT)
@@ -36,7 +35,7 @@ def propbotctl(target: Target) -> None:
     """
 
 
-for _command in records.COMMANDS:
+for _command in (*records.COMMANDS, approvals):
     propbotctl.add_command(_command)
 
 
@@ -167,51 +166,6 @@ def control_set(target: Target, assignments: Sequence[str]) -> None:
         _patch(target, body)
 
 
-@propbotctl.group()
-@target_options
-def approvals(target: Target) -> None:
-    """What waits for a second person, under the Two-Man Rule."""
-
-
-@approvals.command("list")
-@page_options
-@target_options
-def approvals_list(target: Target, limit: int, cursor: str | None) -> None:
-    """Proposals, newest first."""
-    print_page(target, "approvals", page_params(limit, cursor), show.show_approvals)
-
-
-@approvals.command()
-@click.argument("approval_id", metavar="ID")
-@target_options
-def approve(target: Target, approval_id: str) -> None:
-    """Let a proposal of another person take effect."""
-    with otherwise([APPROVALS_LISTED], NotThere):
-        _, answer = target.post(_approval_path(approval_id, "approve"), {})
-    if target.json:
-        show.print_json(answer)
-        return
-    show.show_approval(answer["approval"])
-    _show_change(answer)
-
-
-@approvals.command()
-@click.argument("approval_id", metavar="ID")
-@click.option("--reason", metavar="TEXT", help="Why not.")
-@target_options
-def reject(target: Target, approval_id: str, reason: str | None) -> None:
-    """Refuse a proposal. Approvers may; also to withdraw their own (`pause` voids all that wait)."""
-    with otherwise([APPROVALS_LISTED], NotThere):
-        _, answer = target.post(_approval_path(approval_id, "reject"), {} if reason is None else {"reason": reason})
-    print_answer(target, answer, lambda shown: show.show_approval(shown["approval"]))
-
-
-def _approval_path(approval_id: str, verb: str) -> str:
-    if not (approval_id.isascii() and approval_id.isalnum()):
-        raise click.UsageError(f"{approval_id!r} is no ID. {APPROVALS_LISTED}")
-    return f"/api/ui/approvals/{approval_id}/{verb}"
-
-
 @propbotctl.command("rotate-key")
 @click.option(
     "--name", "names", multiple=True, metavar="N",
@@ -289,7 +243,7 @@ def audit_verify(target: Target) -> None:
         raise SystemExit(1)
 
 
-def _patch(target: Target, body: dict[str, Any], unchanged: str = UNCHANGED) -> None:
+def _patch(target: Target, body: dict[str, Any], unchanged: str = show.UNCHANGED) -> None:
     code, answer = target.patch(body)
     with reader_may_leave():
         if target.json:
@@ -297,21 +251,6 @@ def _patch(target: Target, body: dict[str, Any], unchanged: str = UNCHANGED) -> 
         elif code == 202:
             show.show_proposed(answer["approval"], held=answer.get("hold") == "entered")
         else:
-            _show_change(answer, unchanged)
+            show.show_change(answer, unchanged)
     if code == 202:
         raise SystemExit(PENDING)
-
-
-def _show_change(answer: Mapping[str, Any], unchanged: str = UNCHANGED) -> None:
-    after = answer["control"]
-    for name, change in answer["changes"].items():
-        show.line(f"{name}: {show.word(change['old'])} -> {show.word(change['new'])}")
-    if not answer["changes"]:
-        show.line(unchanged)
-    for warning in answer["warnings"]:
-        click.echo(f"warning: {clean(warning)}", err=True)
-    show.line(f"mode={after['mode']}")
-    if after["hold"] is not None:
-        show.show_hold(after["hold"])
-    elif after["safe_mode"]:
-        show.line("SAFE_MODE is still on: no order is sent. To clear it: propbotctl control set safe_mode=false")

@@ -13,6 +13,7 @@ import click
 from propbotctl.failures import clean
 
 Row = Mapping[str, Any]
+UNCHANGED = "nothing changed: it was so already"
 
 
 def print_json(answer: Mapping[str, Any]) -> None:
@@ -134,6 +135,21 @@ def show_control(control: Mapping[str, Any]) -> None:
 def show_events(items: Sequence[Row]) -> None:
     rows = [(i["id"], clock(i["ts"]), i["level"], i["kind"], i["source"] or i["venue"], i["message"]) for i in items]
     table(("id", "time UTC", "level", "kind", "from", "message"), rows, "no events")
+
+
+def show_change(answer: Row, unchanged: str = UNCHANGED) -> None:
+    after = answer["control"]
+    for name, change in answer["changes"].items():
+        line(f"{name}: {word(change['old'])} -> {word(change['new'])}")
+    if not answer["changes"]:
+        line(unchanged)
+    for warning in answer["warnings"]:
+        click.echo(f"warning: {clean(warning)}", err=True)
+    line(f"mode={after['mode']}")
+    if after["hold"] is not None:
+        show_hold(after["hold"])
+    elif after["safe_mode"]:
+        line("SAFE_MODE is still on: no order is sent. To clear it: propbotctl control set safe_mode=false")
 
 
 def show_proposed(approval: Row, held: bool = False) -> None:

@@ -527,5 +527,19 @@ def test_baseline_accept_sends_venue_asset_and_reason_and_tells_the_old_value(ru
     assert result.stdout == "baseline of binance-um BTC: 0 -> 0.05\n"
 
 
+def test_baseline_accept_says_what_becomes_of_open_lots_and_which_were_written_off(run, api):
+    api.answers["POST"] = (200, {"venue": "v", "asset": "BTC", "old": "0", "new": "0", "written_off": ["L1", "L2"]})
+    result = run("baseline", "accept", "v", "BTC", "--reason", "restored", "--lots", "write_off")
+    assert api.asked[0]["body"] == {"venue": "v", "asset": "BTC", "reason": "restored", "lots": "write_off"}
+    assert result.stdout.splitlines()[1:] == ["written off: L1, L2"]
+
+
+def test_a_baseline_that_waits_for_another_person_says_how_they_approve_it(run, api):
+    api.answers["POST"] = (202, {"status": "pending_approval", "approval": APPROVAL})
+    result = run("baseline", "accept", "binance-um", "BTC", "--reason", "a trade by hand")
+    assert result.exit_code == 5
+    assert "propbotctl approvals approve k3f9x2ab" in result.stdout
+
+
 def test_baseline_accept_wants_a_reason(run):
     assert run("baseline", "accept", "binance-um", "BTC").exit_code == 2

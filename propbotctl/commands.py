@@ -6,27 +6,23 @@ command that needs it.
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
-from propbotctl import records, show
-from propbotctl.failures import PENDING, Conflicting, NotThere, clean, otherwise
+from propbotctl import records, show, trades
+from propbotctl.approvals import approvals
+from propbotctl.failures import PENDING, Conflicting, Held, Unusable, otherwise, reader_may_leave
 from propbotctl.options import Target, target_options
 from propbotctl.records import page_options, page_params, print_answer, print_page
 
 CONTEXT = {"help_option_names": ["-h", "--help"]}
-_WORDS: Mapping[str, bool] = {"true": True, "on": True, "yes": True, "false": False, "off": False, "no": False}
-_FLAGS = ("safe_mode", "dry_run_only")
 VERIFY_S_MAX = 60.0
 """For what asks the venue or walks the whole journal."""
+REASON_MAX = 200
 SECRET_PATH = "/api/ui/secret"  # noqa: S105 (a path)
-UNCHANGED = "nothing changed: it was so already"
-APPROVALS_LISTED = "`propbotctl approvals list` shows them"
-_TEXTS = ("mode", "reason", "loop_pair")
 
 
 @click.group(context_settings=CONTEXT)
@@ -39,7 +35,7 @@ def propbotctl(target: Target) -> None:
     """
 
 
-for _command in records.COMMANDS:
+for _command in (*records.COMMANDS, approvals):
     propbotctl.add_command(_command)
 
 
@@ -47,7 +43,11 @@ for _command in records.COMMANDS:
 @target_options
 def status(target: Target) -> None:
     """Overall status, mode, HOLD and alerts."""
-    print_answer(target, target.get("/api/ui/status/overview"), show.show_status)
+    answer = target.get("/api/ui/status/overview")
+    print_answer(target, answer, show.show_status)
+    if not target.json:
+        records.show_unseen(target)
+        records.show_simulated(target)
 
 
 @propbotctl.command()
@@ -61,7 +61,7 @@ def components(target: Target) -> None:
 @target_options
 def state(target: Target) -> None:
     """Loop, P&L, risk, venues and positions."""
-    print_answer(target, target.get("/api/ui/state"), show.show_state)
+    print_answer(target, target.get("/api/ui/state"), trades.show_state)
 
 
 @propbotctl.command()
@@ -106,17 +106,30 @@ def top(target: Target, once: bool, interval: float) -> None:
 @target_options
 def pause(target: Target, reason: str | None) -> None:
     """HOLD: stop orders at once. In HOLD already: one more cause of it, which voids what waits for approval."""
-    _patch(
-        target, {"mode": "HOLD"} | ({} if reason is None else {"reason": reason}),
-        unchanged="it was in HOLD already: yours is one more cause of it",
-    )
+    body = {"mode": "HOLD"} | ({} if reason is None else {"reason": _sendable(reason)})
+    try:
+        _patch(target, body, unchanged="it was in HOLD already: yours is one more cause of it")
+    except Held as held:  # what was asked for is done
+        if target.json:
+            show.print_json(held.answer)
+        held.show()
+
+
+def _sendable(reason: str) -> str:
+    """As the service takes it: a HOLD must not end in an argument about its reason."""
+    sent = "".join(char if char.isprintable() else " " for char in reason)
+    if sent != reason:
+        click.echo("warning: the reason has characters that are no text: sent with blanks in their place", err=True)
+    if len(sent) > REASON_MAX:
+        click.echo(f"warning: the reason is longer than {REASON_MAX} characters: sent without its end", err=True)
+    return sent[:REASON_MAX]
 
 
 @propbotctl.command()
 @target_options
 def resume(target: Target) -> None:
     """Leave HOLD. SAFE_MODE, if it is set, stays."""
-    with otherwise("what stands in the way, and what to do about it: propbotctl doctor", Conflicting):
+    with otherwise(["what stands in the way, and what to do about it: propbotctl doctor"], Conflicting):
         _patch(target, {"mode": "RUN"})
 
 
@@ -146,52 +159,11 @@ def control_get(target: Target) -> None:
 @target_options
 def control_set(target: Target, assignments: Sequence[str]) -> None:
     """Change them: all or nothing."""
-    _patch(target, dict(_assignment(text) for text in assignments))
+    from propbotctl.parameters import hints, read_assignments
 
-
-@propbotctl.group()
-@target_options
-def approvals(target: Target) -> None:
-    """What waits for a second person, under the Two-Man Rule."""
-
-
-@approvals.command("list")
-@page_options
-@target_options
-def approvals_list(target: Target, limit: int, cursor: str | None) -> None:
-    """Proposals, newest first."""
-    print_page(target, "approvals", page_params(limit, cursor), show.show_approvals)
-
-
-@approvals.command()
-@click.argument("approval_id", metavar="ID")
-@target_options
-def approve(target: Target, approval_id: str) -> None:
-    """Let a proposal of another person take effect."""
-    with otherwise(APPROVALS_LISTED, NotThere):
-        _, answer = target.post(_approval_path(approval_id, "approve"), {})
-    if target.json:
-        show.print_json(answer)
-        return
-    show.show_approval(answer["approval"])
-    _show_change(answer)
-
-
-@approvals.command()
-@click.argument("approval_id", metavar="ID")
-@click.option("--reason", metavar="TEXT", help="Why not.")
-@target_options
-def reject(target: Target, approval_id: str, reason: str | None) -> None:
-    """Refuse a proposal. Approvers may; also to withdraw their own (`pause` voids all that wait)."""
-    with otherwise(APPROVALS_LISTED, NotThere):
-        _, answer = target.post(_approval_path(approval_id, "reject"), {} if reason is None else {"reason": reason})
-    print_answer(target, answer, lambda shown: show.show_approval(shown["approval"]))
-
-
-def _approval_path(approval_id: str, verb: str) -> str:
-    if not (approval_id.isascii() and approval_id.isalnum()):
-        raise click.UsageError(f"{approval_id!r} is no ID. {APPROVALS_LISTED}")
-    return f"/api/ui/approvals/{approval_id}/{verb}"
+    body = read_assignments(assignments)
+    with otherwise(hints(list(body)), Unusable, Held):
+        _patch(target, body)
 
 
 @propbotctl.command("rotate-key")
@@ -240,16 +212,17 @@ def baseline(target: Target) -> None:
 @target_options
 def baseline_accept(target: Target, venue: str, asset: str, reason: str, lots: str | None) -> None:
     """In HOLD: take what VENUE holds of ASSET beyond our fills as given."""
-    asked = {"venue": venue, "asset": asset, "reason": reason}
-    code, answer = target.post("/api/ui/baseline", asked if lots is None else {**asked, "lots": lots})
-    if target.json:
-        show.print_json(answer)
-    elif code == 202:
-        show.line(f"waits for another person: approval {answer['approval'].get('id', '')}; nothing changed yet")
-    else:
-        show.line(f"baseline of {answer['venue']} {answer['asset']}: {answer['old']} -> {answer['new']}")
-        if answer["written_off"]:
-            show.line(f"written off: {', '.join(answer['written_off'])}")
+    asked = {"venue": venue, "asset": asset, "reason": reason} | ({} if lots is None else {"lots": lots})
+    code, answer = target.post("/api/ui/baseline", asked)
+    with reader_may_leave():
+        if target.json:
+            show.print_json(answer)
+        elif code == 202:
+            show.show_proposed(answer["approval"])
+        else:
+            show.line(f"baseline of {answer['venue']} {answer['asset']}: {answer['old']} -> {answer['new']}")
+            if answer.get("written_off"):
+                show.line(f"written off: {', '.join(answer['written_off'])}")
     if code == 202:
         raise SystemExit(PENDING)
 
@@ -270,53 +243,14 @@ def audit_verify(target: Target) -> None:
         raise SystemExit(1)
 
 
-def _patch(target: Target, body: dict[str, Any], unchanged: str = UNCHANGED) -> None:
+def _patch(target: Target, body: dict[str, Any], unchanged: str = show.UNCHANGED) -> None:
     code, answer = target.patch(body)
-    if target.json:
-        show.print_json(answer)
-    elif code == 202:
-        show.show_proposed(answer["approval"])
-    else:
-        _show_change(answer, unchanged)
+    with reader_may_leave():
+        if target.json:
+            show.print_json(answer)
+        elif code == 202:
+            show.show_proposed(answer["approval"], held=answer.get("hold") == "entered")
+        else:
+            show.show_change(answer, unchanged)
     if code == 202:
         raise SystemExit(PENDING)
-
-
-def _show_change(answer: Mapping[str, Any], unchanged: str = UNCHANGED) -> None:
-    after = answer["control"]
-    for name, change in answer["changes"].items():
-        show.line(f"{name}: {_shown(change['old'])} -> {_shown(change['new'])}")
-    if not answer["changes"]:
-        show.line(unchanged)
-    for warning in answer["warnings"]:
-        click.echo(f"warning: {clean(warning)}", err=True)
-    show.line(f"mode={after['mode']}")
-    if after["hold"] is not None:
-        show.show_hold(after["hold"])
-    elif after["safe_mode"]:
-        show.line("SAFE_MODE is still on: no order is sent. To clear it: propbotctl control set safe_mode=false")
-
-
-def _shown(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, list) else show.word(value)
-
-
-def _assignment(text: str) -> tuple[str, Any]:
-    """`NAME=VALUE` as JSON would have it; what is no number, flag or list is text, for the service to judge."""
-    name, equals, value = text.partition("=")
-    if not equals or not name:
-        raise click.UsageError(f"{text!r} is not NAME=VALUE, such as order_notional_usdt=100")
-    if name in _TEXTS:
-        return name, value
-    if name in _FLAGS and value.lower() in _WORDS:
-        return name, _WORDS[value.lower()]
-    if name == "loop_venues" and not value.startswith("["):
-        return name, value.split(",")
-    try:
-        return name, json.loads(value, parse_constant=_no_number)
-    except ValueError:
-        return name, value
-
-
-def _no_number(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")

@@ -213,11 +213,11 @@ class Doctor:
 
 def _time_of(ts: Any, date: str) -> tuple[datetime | None, float]:
     """(time, how far it may be off by its own resolution); None where there is none that can be read."""
-    try:
-        return datetime.fromisoformat(str(ts)), 0.0
-    except ValueError:
-        pass
-    try:
-        return parsedate_to_datetime(date), 1.0
-    except ValueError:
-        return None, 0.0
+    for read, text, off_by_s in ((datetime.fromisoformat, str(ts), 0.0), (parsedate_to_datetime, date, 1.0)):
+        try:
+            found = read(text)
+        except ValueError:
+            continue
+        if found.tzinfo is not None:  # without a zone it can be anybody's time
+            return found, off_by_s
+    return None, 0.0

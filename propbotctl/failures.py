@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO, Any
 
@@ -24,7 +26,10 @@ class Failure(click.ClickException):
         self.next_steps: Sequence[str] = next_steps
 
     def show(self, file: IO[Any] | None = None) -> None:
-        click.echo(f"error: {clean(self.message)}", file=file, err=True)
+        self._say(f"error: {self.message}", file)
+
+    def _say(self, first: str, file: IO[Any] | None) -> None:
+        click.echo(clean(first), file=file, err=True)
         for step in self.next_steps:
             click.echo(f"  {clean(step)}", file=file, err=True)
 
@@ -33,12 +38,35 @@ class Conflicting(Failure):
     """409: not as things are now; somebody has to mend what stands in the way."""
 
 
+class Held(Failure):
+    """The request's HOLD took effect, and something else of it was refused, or is not sure. `answer` is the body."""
+
+    def __init__(self, why: str, answer: Mapping[str, Any], *next_steps: str) -> None:
+        super().__init__(f"the HOLD took effect; {why}", *next_steps)
+        self.answer = answer
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        self._say(self.message, file)
+
+
+class Unusable(Failure):
+    """422: what was asked for can't be taken."""
+
+
 class NotThere(Failure):
     """404: no such thing, or a service that is older than this command."""
 
 
 class NotNow(Failure):
-    """429 or 503: the same may be granted a little later."""
+    """503, or a stream's 429: the same may be granted a little later."""
+
+
+class Foreign(Failure):
+    """Something answered, and it was not PropBot; or a release of it that this command does not know."""
+
+    def __init__(self, message: str, *next_steps: str) -> None:
+        where = "is it PropBot that runs at that URL? --base-url URL, or PROPBOT_BASE_URL"
+        super().__init__(message, where, *next_steps)
 
 
 class Misused(Failure):
@@ -50,16 +78,29 @@ class Unreachable(Failure):
 
 
 class Unauthorised(Failure):
+    """401; or 429, after too many wrong tokens."""
+
     exit_code = 4
 
 
 @contextmanager
-def otherwise(next_step: str, kind: type[Failure]) -> Iterator[None]:
-    """A Failure of that kind from inside says `next_step` as well: what to do is often the command's own to know."""
+def reader_may_leave() -> Iterator[None]:
+    """For what prints: `| head` that has seen enough is no failure. What is printed afterwards goes nowhere."""
     try:
         yield
-    except kind as failure:
-        failure.next_steps = [*failure.next_steps, next_step]
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())  # the interpreter flushes at its end, and would fail again
+        os.close(nowhere)
+
+
+@contextmanager
+def otherwise(next_steps: Sequence[str], *kinds: type[Failure]) -> Iterator[None]:
+    """A Failure of these kinds from inside says them as well: what to do is often the command's own to know."""
+    try:
+        yield
+    except kinds as failure:
+        failure.next_steps = [*failure.next_steps, *next_steps]
         raise
 
 

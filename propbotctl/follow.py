@@ -14,8 +14,8 @@ from itertools import takewhile
 
 import click
 
-from propbotctl.failures import NotNow, NotThere, Unreachable, clean
-from propbotctl.journal import Event, read_pages
+from propbotctl.failures import Foreign, NotNow, NotThere, Unreachable, clean
+from propbotctl.journal import Event, as_event, read_pages
 from propbotctl.options import Target
 
 SILENCE_S_MAX = 60.0
@@ -58,6 +58,13 @@ def split_lines(chunks: Iterable[bytes]) -> Iterator[str]:
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
             yield line.removesuffix(b"\r").decode(errors="replace")
+
+
+def _event_in(data: str) -> Event:
+    try:
+        return as_event(json.loads(data))
+    except (ValueError, RecursionError):
+        raise Foreign("the stream has events that are not PropBot's") from None
 
 
 @dataclass
@@ -115,7 +122,7 @@ class Follower:
             for event in read_events(split_lines(chunks)):
                 self._stream_id = event.id if event.id is not None else self._stream_id
                 if event.kind == "event":
-                    self._take(json.loads(event.data))
+                    self._take(_event_in(event.data))
                 yield
         raise Unreachable("the stream has ended")
 

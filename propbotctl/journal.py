@@ -12,7 +12,9 @@ from codecs import getincrementaldecoder
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from propbotctl.failures import Failure
+from propbotctl import shapes
+from propbotctl.answers import misfit
+from propbotctl.failures import Failure, Foreign
 from propbotctl.options import Target
 
 Event = dict[str, Any]
@@ -35,7 +37,7 @@ def read_array(chunks: Iterable[bytes]) -> Iterator[Event]:
         if not begun:
             text = text.lstrip()
             if text and text[0] != "[":
-                raise Failure("the export is not a list of events", "is it PropBot that runs at that URL?")
+                raise Foreign("the export is not a list of events, so it is not PropBot's")
             begun, text = bool(text), text[1:]
         at = _skip(text, 0)
         while at < len(text) and text[at] != "]":
@@ -43,11 +45,22 @@ def read_array(chunks: Iterable[bytes]) -> Iterator[Event]:
                 row, end = decoder.raw_decode(text, at)
             except ValueError:  # not whole yet
                 break
-            yield row
+            except RecursionError:
+                raise Foreign("a row is nested deeper than PropBot's are") from None
+            yield as_event(row)
             at = _skip(text, end)
         text = text[at:]
     if text.strip() != "]":
         raise Failure("the export ended before its end", "try again; a smaller one: --since, --limit")
+
+
+def as_event(found: Any) -> Event:
+    """The same; Failure where it is no row of a journal."""
+    wrong = misfit(found, shapes.Event)
+    if wrong is not None:
+        raise Foreign(f"a row is no event of PropBot's ({wrong})")
+    row: Event = found
+    return row
 
 
 def _skip(text: str, at: int) -> int:
@@ -59,8 +72,11 @@ def _skip(text: str, at: int) -> int:
 def _texts(chunks: Iterable[bytes]) -> Iterator[str]:
     """UTF-8, of which a character may be cut in two by the end of a chunk."""
     decoder = getincrementaldecoder("utf-8")()
-    for chunk in chunks:
-        yield decoder.decode(chunk)
+    try:
+        for chunk in chunks:
+            yield decoder.decode(chunk)
+    except UnicodeDecodeError:
+        raise Foreign("the export is not text, so it is not PropBot's") from None
 
 
 def read_export(target: Target, wanted: Mapping[str, str], limit: int | None) -> Iterator[Event]:

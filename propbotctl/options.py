@@ -12,6 +12,8 @@ from urllib.parse import urlsplit
 
 import click
 
+from propbotctl.failures import reader_may_leave
+
 if TYPE_CHECKING:
     from propbotctl.client import Answer
 
@@ -98,7 +100,8 @@ def target_options(command: Callable[..., Any]) -> Callable[..., Any]:
             json=bool(said["as_json"]) or before.json,
         )
         context.obj = target
-        return command(*args, target=target, **given)
+        with reader_may_leave():
+            return command(*args, target=target, **given)
 
     for option in reversed(_OPTIONS):
         with_target = option(with_target)

@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from propbotctl import show
-from propbotctl.failures import Failure, Misused, NotThere, otherwise
+from propbotctl import show, trades
+from propbotctl.failures import Failure, Misused, NotThere, otherwise, reader_may_leave
 from propbotctl.options import Target, target_options
 
 LEVELS = ("INFO", "WARN", "ERROR")
@@ -16,19 +16,51 @@ _FILTERS = ("since", "until", "level", "kind", "venue", "symbol")
 
 
 def print_answer(target: Target, answer: Mapping[str, Any], plain: Callable[[Mapping[str, Any]], None]) -> None:
-    if target.json:
-        show.print_json(answer)
-    else:
-        plain(answer)
+    with reader_may_leave():
+        if target.json:
+            show.print_json(answer)
+        else:
+            plain(answer)
 
 
 def print_page(
     target: Target, name: str, params: Mapping[str, str], print_items: Callable[[Sequence[Mapping[str, Any]]], None]
 ) -> None:
     answer = target.get(f"/api/ui/{name}", params)
-    print_answer(target, answer, lambda page: print_items(page["items"]))
+    if "cursor" in params and not answer["items"] and not target.json:
+        show.line("there are none older")
+    else:
+        print_answer(target, answer, lambda page: print_items(page["items"]))
     if answer["next_cursor"] is not None and not target.json:
         click.echo(f"older ones: --cursor {answer['next_cursor']}", err=True)
+
+
+def _show_beside(target: Target, name: str, path: str, print_it: Callable[[Mapping[str, Any]], None]) -> None:
+    """Whoever looked at something else is told that, also where this can't be asked for."""
+    try:
+        answer = target.get(path)
+    except Failure as failure:
+        show.line(f"{name}: unknown: {failure.message}")
+    else:
+        print_it(answer)
+
+
+def show_simulated(target: Target) -> None:
+    """What dry runs have made, which is in no other number."""
+    _show_beside(target, "dry runs", "/api/ui/state", lambda state: trades.show_dry_runs(state["loop"]))
+
+
+def show_unseen(target: Target) -> None:
+    """How many incidents nobody has acknowledged."""
+    _show_beside(target, "open incidents", "/api/ui/status/components", lambda told: _count_unseen(told["incidents"]))
+
+
+def _count_unseen(incidents: Sequence[Mapping[str, Any]]) -> None:
+    unseen = [each for each in incidents if each["resolved_at"] is None and each["acknowledged_by"] is None]
+    if unseen:
+        worst = min(each["severity"] for each in unseen)
+        many = "1 incident is" if len(unseen) == 1 else f"{len(unseen)} incidents are"
+        show.line(f"{many} open and not acknowledged ({worst}): propbotctl incidents")
 
 
 def page_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -53,10 +85,18 @@ def _list_command(
     return list_items
 
 
-orders = _list_command("orders", "Orders, newest first.", show.show_orders)
-fills = _list_command("fills", "Fills, newest first.", show.show_fills)
-lots = _list_command("lots", "Opened pairs, newest first.", show.show_lots)
-positions = _list_command("positions", "Open positions.", show.show_positions)
+orders = _list_command("orders", "Orders, newest first.", trades.show_orders)
+fills = _list_command("fills", "Fills, newest first.", trades.show_fills)
+lots = _list_command("lots", "Opened pairs, newest first.", trades.show_lots)
+
+
+@click.command("positions", help="Open positions.")
+@page_options
+@target_options
+def positions(target: Target, limit: int, cursor: str | None) -> None:
+    print_page(target, "positions", page_params(limit, cursor), trades.show_positions)
+    if not target.json:
+        show_simulated(target)
 
 
 @click.command("pnl")
@@ -64,7 +104,9 @@ positions = _list_command("positions", "Open positions.", show.show_positions)
 def pnl(target: Target) -> None:
     """Profit and loss in USDT: `realised` is net of the fees and the funding shown beside it; `day` is UTC."""
     state = target.get("/api/ui/state")
-    print_answer(target, {"ts": state["ts"], **state["pnl"]}, show.show_pnl)
+    print_answer(target, {"ts": state["ts"], **state["pnl"]}, trades.show_pnl)
+    if not target.json:
+        trades.show_dry_runs(state["loop"])
 
 
 def _filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -158,7 +200,7 @@ def show_incident(target: Target, incident_id: int) -> None:
 def acknowledge_incident(target: Target, incident_id: int, note: str | None) -> None:
     """Acknowledge an incident."""
     body = {} if note is None else {"note": note}
-    with otherwise("`propbotctl incidents` lists them", NotThere):
+    with otherwise(["`propbotctl incidents` lists them"], NotThere):
         _, answer = target.post(f"/api/ui/incidents/{incident_id}/ack", body)
     print_answer(target, answer, show.show_incident)
 

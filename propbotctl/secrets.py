@@ -18,6 +18,8 @@ AS_JSON = "{"
 def default_name(target: Target) -> str:
     """The secret of the first loop venue in the active profile. Paper asks no real venue: its `_TESTNET` name."""
     state = target.get("/api/ui/state")
+    if not state["loop"]["venues"]:
+        raise Misused("the loop has no venue whose secret it could be", "name it: --name N")
     venue = str(state["loop"]["venues"][0]).upper().replace("-", "_")
     return f"{venue}_API_SECRET" + ("" if state["flags"]["PROFILE"] == "live" else "_TESTNET")
 

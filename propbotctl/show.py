@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from decimal import Decimal
 from shutil import get_terminal_size
 from typing import Any
 
@@ -14,6 +13,7 @@ import click
 from propbotctl.failures import clean
 
 Row = Mapping[str, Any]
+UNCHANGED = "nothing changed: it was so already"
 
 
 def print_json(answer: Mapping[str, Any]) -> None:
@@ -37,33 +37,32 @@ def wrapped(text: str) -> None:
 
 
 def word(value: Any) -> str:
-    """Booleans as one writes them, null as "unknown"."""
+    """Booleans as one writes them, lists with commas, null as "unknown"."""
+    if isinstance(value, list):
+        return ",".join(map(word, value))
     if value is None:
         return "unknown"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def clock(stamp: Any) -> str:
-    """`11-23 03:12:09` of an ISO time: the year is known."""
+    """`11-23 03:12:09` of an ISO time, under a title that says UTC: the year is known."""
     text = str(stamp or "")
     return f"{text[5:10]} {text[11:19]}" if len(text) >= 19 else text
+
+
+def moment(stamp: Any) -> str:
+    """`11-23 03:12:09Z`, where no title says the zone."""
+    return f"{clock(stamp)}Z" if stamp else "unknown"
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[Any]], empty: str) -> None:
     if not rows:
         line(empty)
         return
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from propbotctl.terminal import print_table
 
-    shown = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), show_edge=False)
-    for name in columns:
-        shown.add_column(name, overflow="fold")
-    for row in rows:
-        shown.add_row(*(Text(clean("" if cell is None else str(cell))) for cell in row))
-    Console(highlight=False).print(shown)
+    print_table(columns, [[clean("" if cell is None else str(cell)) for cell in row] for row in rows])
 
 
 def show_status(overview: Mapping[str, Any]) -> None:
@@ -76,7 +75,7 @@ def show_status(overview: Mapping[str, Any]) -> None:
     if (hold := overview.get("hold")) is not None:
         show_hold(hold)
     elif said["reason"]:
-        line(f"{said['status']} by {said['source']} since {clock(said['since'])}: {said['reason']}")
+        line(f"{said['status']} by {said['source']} since {moment(said['since'])}: {said['reason']}")
     for alert in overview["alerts"]:
         line(f"alert {alert['severity']} {alert['component_id']}: {alert['msg']}")
     if not overview["alerts"]:
@@ -86,13 +85,13 @@ def show_status(overview: Mapping[str, Any]) -> None:
 
 def show_hold(hold: Mapping[str, Any]) -> None:
     line(hold["line"])
-    for cause in hold.get("causes", ())[1:]:
-        line(f"  and since {clock(cause['since'])} by {cause['source']}: {cause['reason']}")
+    for cause in hold["causes"][1:]:
+        line(f"  and since {str(cause['since'])[11:19]}Z by {cause['source']}: {cause['reason']}")
 
 
 def show_components(answer: Mapping[str, Any]) -> None:
     rows = [(c["id"], c["status"], clock(c["since"]), c["summary"]) for c in answer["components"]]
-    table(("component", "status", "since", "summary"), rows, "no component has reported yet")
+    table(("component", "status", "since UTC", "summary"), rows, "no component has reported yet")
     unresolved = [i for i in answer["incidents"] if i["resolved_at"] is None]
     for incident in unresolved:
         wrapped(f"incident {incident['id']} {incident['severity']} {incident['component_id']}: {incident['summary']}")
@@ -102,7 +101,7 @@ def show_incidents(items: Sequence[Row]) -> None:
     rows = [
         (i["id"], clock(i["ts"]), i["severity"], i["component_id"], _standing(i), i["summary"]) for i in items
     ]
-    table(("id", "time", "sev", "component", "standing", "summary"), rows, "no incident so far")
+    table(("id", "time UTC", "sev", "component", "standing", "summary"), rows, "no incident so far")
 
 
 def _standing(incident: Row) -> str:
@@ -114,43 +113,18 @@ def show_incident(incident: Row) -> None:
     line(f"incident {incident['id']} {incident['severity']} {incident['component_id']}: {incident['summary']}")
     line(f"standing={_standing(incident)}")
     if incident["acknowledged_by"] is not None:
-        when = clock(incident["acknowledged_at"])
+        when = moment(incident["acknowledged_at"])
         line(f"acknowledged by {incident['acknowledged_by']} at {when}: {incident['note'] or 'no note'}")
     for step in incident["timeline"]:
-        line(f"  {clock(step['ts'])} {step['step']}: {step['text']}")
+        line(f"  {moment(step['ts'])} {step['step']}: {step['text']}")
         for name, value in step["details"].items():
             line(f"      {name}={word(value)}")
-
-
-def show_state(state: Mapping[str, Any]) -> None:
-    line(f"mode={state['mode']} safe_mode={word(state['safe_mode'])} dry_run={word(state['dry_run'])}")
-    loop = state["loop"]
-    line(f"loop {loop['pair']} on {', '.join(loop['venues'])}: {loop['why_not'] or 'trading'}")
-    pnl = [f"{name}={money(value)}" for name, value in state["pnl"].items()]
-    line("pnl in USDT " + " ".join(pnl[:3]))
-    line("            " + " ".join(pnl[3:]))
-    for reason in state["risk_reasons"]:
-        line(f"risk {reason['code']}: {reason['message']}")
-    rows = [_venue_row(name, venue) for name, venue in state["venues"].items()]
-    table(("venue", "usable", "bid", "ask", "book age ms", "keys"), rows, "no venues")
-    for name, venue in state["venues"].items():
-        for asset, amount in venue["balances"].items():
-            line(f"{name} {asset} {amount['total']}")
-    show_positions(state["risk"]["positions"])
-
-
-def _venue_row(name: str, venue: Mapping[str, Any]) -> tuple[Any, ...]:
-    book = venue["book"] or {}
-    usable = "yes" if venue["usable"] else f"no: {venue['reason']}"
-    age_s = book.get("age_s")
-    age_ms = None if age_s is None else round(age_s * 1000)
-    return name, usable, book.get("bid"), book.get("ask"), age_ms, venue["key_status"]
 
 
 def show_control(control: Mapping[str, Any]) -> None:
     for name, value in control.items():
         if name not in ("hold", "preflight", "approvals"):
-            line(f"{name}={','.join(value) if isinstance(value, list) else word(value)}")
+            line(f"{name}=" if name == "reason" and value is None else f"{name}={word(value)}")
     preflight = control["preflight"]
     line(f"preflight.ok={word(preflight['ok'])}" + "".join(f"; {reason}" for reason in preflight["reasons"]))
     line(f"approvals={len(control['approvals'])}")
@@ -158,73 +132,38 @@ def show_control(control: Mapping[str, Any]) -> None:
         show_hold(control["hold"])
 
 
-def show_orders(items: Sequence[Row]) -> None:
-    rows = [
-        (
-            clock(i["ts"]), i["venue"], i["purpose"], i["side"], i["qty"], i["limit_price"],
-            ": ".join(part for part in (i["state"], i.get("reason")) if part),
-        )
-        for i in items
-    ]
-    table(("time", "venue", "for", "side", "qty", "limit", "state"), rows, "no orders")
-
-
-def show_fills(items: Sequence[Row]) -> None:
-    rows = [
-        (clock(i["ts"]), i["venue"], i["purpose"], i["side"], i["qty"], i["price"], f"{i['fee']} {i['fee_asset']}")
-        for i in items
-    ]
-    table(("time", "venue", "for", "side", "qty", "price", "fee"), rows, "no fills")
-
-
-def show_lots(items: Sequence[Row]) -> None:
-    rows = [
-        (
-            clock(i["opened_at"]),
-            i["state"],
-            i["qty"],
-            f"{_venues_of(i['legs'], 'BUY')} / {_venues_of(i['legs'], 'SELL')}",
-            i["edge_bps"],
-            i["realised_usdt"],
-            i["exit_reason"],
-        )
-        for i in items
-    ]
-    table(("opened", "state", "qty", "bought / sold", "edge bps", "realised USDT", "exit"), rows, "no lots")
-
-
-def _venues_of(legs: Sequence[Row], side: str) -> str:
-    return ", ".join(leg["venue"] for leg in legs if leg["side"] == side)
-
-
-def show_positions(items: Sequence[Row]) -> None:
-    rows = [
-        (i["venue"], i["symbol"], i["qty"], money(i["avg_price"]), money(i["mark"]), money(i["unrealised_usdt"]))
-        for i in items
-    ]
-    table(("venue", "symbol", "qty", "avg price", "mark", "unrealised USDT"), rows, "no open positions")
-
-
-def money(amount: str | None) -> str:
-    """Four decimals, for people; `--json` has every digit."""
-    return "unknown" if amount is None else f"{Decimal(amount):.4f}"
-
-
 def show_events(items: Sequence[Row]) -> None:
     rows = [(i["id"], clock(i["ts"]), i["level"], i["kind"], i["source"] or i["venue"], i["message"]) for i in items]
-    table(("id", "time", "level", "kind", "from", "message"), rows, "no events")
+    table(("id", "time UTC", "level", "kind", "from", "message"), rows, "no events")
 
 
-def show_proposed(approval: Row) -> None:
-    line(f"waits for another person: approval {approval['id']}; nothing changed yet")
-    line(f"until {clock(approval['expires_at'])}Z that person may: propbotctl approvals approve {approval['id']}")
+def show_change(answer: Row, unchanged: str = UNCHANGED) -> None:
+    after = answer["control"]
+    for name, change in answer["changes"].items():
+        line(f"{name}: {word(change['old'])} -> {word(change['new'])}")
+    if not answer["changes"]:
+        line(unchanged)
+    for warning in answer["warnings"]:
+        click.echo(f"warning: {clean(warning)}", err=True)
+    line(f"mode={after['mode']}")
+    if after["hold"] is not None:
+        show_hold(after["hold"])
+    elif after["safe_mode"]:
+        line("SAFE_MODE is still on: no order is sent. To clear it: propbotctl control set safe_mode=false")
+
+
+def show_proposed(approval: Row, held: bool = False) -> None:
+    """`held`: a HOLD of the same request took effect."""
+    waits = f"waits for another person: approval {approval['id']}"
+    line(f"the HOLD took effect; the rest {waits}" if held else f"{waits}; nothing changed yet")
+    line(f"until {moment(approval['expires_at'])} that person may: propbotctl approvals approve {approval['id']}")
 
 
 def show_approvals(items: Sequence[Row]) -> None:
     rows = [
         (i["id"], i["state"], _asked(i["change"]), i["proposer"], clock(i["expires_at"]), _decided(i)) for i in items
     ]
-    table(("id", "state", "change", "by", "until", "decided"), rows, "nothing was proposed")
+    table(("id", "state", "change", "by", "until UTC", "decided"), rows, "nothing was proposed")
 
 
 def show_approval(approval: Row) -> None:
@@ -234,7 +173,7 @@ def show_approval(approval: Row) -> None:
 
 
 def _asked(change: Mapping[str, Any]) -> str:
-    return " ".join(f"{name}={','.join(v) if isinstance(v, list) else word(v)}" for name, v in change.items())
+    return " ".join(f"{name}={word(v)}" for name, v in change.items())
 
 
 def _decided(approval: Row) -> str:
@@ -254,12 +193,7 @@ def show_event_line(event: Row) -> None:
     """One of a live list: a line each, so that it can be piped."""
     where = event["venue"] or event["source"]
     about = f"{event['level']} {event['kind']}" + (f" {where}" if where else "")
-    line(f"{clock(event['ts'])} {about}: {event['message']}")
-
-
-def show_pnl(pnl: Row) -> None:
-    for name in ("equity", "realised", "unrealised", "fees", "funding", "day"):
-        line(f"{name}={money(pnl[name])}")
+    line(f"{moment(event['ts'])} {about}: {event['message']}")
 
 
 def show_slo(answer: Row) -> None:
@@ -291,4 +225,4 @@ def show_rotated(answer: Row) -> None:
 
 def show_secrets(items: Sequence[Row]) -> None:
     rows = [(i["name"], i["version"], clock(i["ts"]), i["source"]) for i in items]
-    table(("secret", "version", "since", "source"), rows, "no secret is stored")
+    table(("secret", "version", "since UTC", "source"), rows, "no secret is stored")

@@ -7,14 +7,16 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from propbotctl.failures import Failure, NotNow, Unreachable, clean
 from propbotctl.options import Target
-from propbotctl.show import clock, money, word
+from propbotctl.show import clock, moment
+from propbotctl.terminal import open_terminal
+from propbotctl.trades import SIMULATED, money, said_of_dry_runs, units_of
 
 ROWS = 5
 STYLES = {"OK": "green", "WARN": "yellow", "ERROR": "bold red", "HOLD": "bold magenta"}
@@ -33,7 +35,7 @@ def read_snapshot(target: Target) -> Snapshot:
 
 
 def print_once(snapshot: Snapshot) -> None:
-    Console(highlight=False).print(draw(snapshot))
+    open_terminal().print(draw(snapshot))
 
 
 def run_live(target: Target, every_s: float, first: Snapshot, monotonic: Callable[[], float] = time.monotonic) -> None:
@@ -65,7 +67,10 @@ def draw(snapshot: Snapshot, note: str = "") -> RenderableType:
     parts += [_text(f"{each['severity']} {each['component_id']}: {each['msg']}", "red") for each in overview["alerts"]]
     pnl = [f"{name} {money(value)}" for name, value in state["pnl"].items()]
     parts += [_text("P&L USDT  " + "  ".join(pnl[:3])), _text("          " + "  ".join(pnl[3:]))]
-    parts += [_venues(state["venues"]), _positions(state["risk"]["positions"]), _lots(snapshot["lots"])]
+    _, quote = units_of([state["loop"]], "pair")
+    parts += [_venues(state["venues"], quote), _positions(state["risk"]["positions"]), _lots(snapshot["lots"])]
+    if (simulated := said_of_dry_runs(state["loop"])) is not None:
+        parts.append(_text(simulated, "yellow"))
     parts += [_text(_event_line(event), "dim") for event in snapshot["events"]]
     return Group(*parts)
 
@@ -78,37 +83,46 @@ def _head(overview: Mapping[str, Any], state: Mapping[str, Any]) -> Text:
     head.append(
         clean(
             f" {overview['mode']} {overview['profile']} {loop['pair']} on {', '.join(loop['venues'])}"
-            f"{' ' + ' '.join(safety) if safety else ''}  {clock(overview['ts'])}Z"
+            f"{' ' + ' '.join(safety) if safety else ''}  {moment(overview['ts'])}"
         )
     )
     return head
 
 
-def _venues(venues: Mapping[str, Mapping[str, Any]]) -> Table:
+def _venues(venues: Mapping[str, Mapping[str, Any]], quote: str) -> Table:
     rows = []
     for name, venue in venues.items():
         book = venue["book"] or {}
         age_s = book.get("age_s")
         age = "unknown" if age_s is None else f"{age_s * 1000:.0f}"
         rows.append((name, "yes" if venue["usable"] else venue["reason"], book.get("bid"), book.get("ask"), age))
-    return _table(("venue", "usable", "bid", "ask", "age ms"), rows)
+    return _table(("venue", "usable", f"bid{quote}", f"ask{quote}", "age ms"), rows)
 
 
 def _positions(positions: Sequence[Mapping[str, Any]]) -> RenderableType:
     rows = [(each["venue"], each["qty"], money(each["mark"]), money(each["unrealised_usdt"])) for each in positions]
-    return _table(("position", "qty", "mark", "unrealised"), rows) if rows else _text("no open positions", "dim")
+    if not rows:
+        return _text("no open positions", "dim")
+    base, quote = units_of(positions)
+    return _table(("position", f"qty{base}", f"mark{quote}", "unrealised USDT"), rows)
 
 
 def _lots(lots: Sequence[Mapping[str, Any]]) -> RenderableType:
+    if not lots:
+        return _text("no lots", "dim")
     rows = [
-        (clock(lot["opened_at"]), lot["state"], lot["qty"], f"{lot['edge_bps']:.2f}", word(lot["realised_usdt"]))
+        (
+            clock(lot["opened_at"]), lot["state"], lot["qty"], f"{lot['edge_bps']:.2f}", lot["realised_usdt"] or "",
+            SIMULATED if lot["simulated"] else "",
+        )
         for lot in lots
     ]
-    return _table(("lot opened", "state", "qty", "edge bps", "realised"), rows) if rows else _text("no lots", "dim")
+    base, _ = units_of(lots, "pair")
+    return _table(("lot opened UTC", "state", f"qty{base}", "edge bps", "realised USDT", ""), rows)
 
 
 def _event_line(event: Mapping[str, Any]) -> str:
-    return f"{clock(event['ts'])} {event['level']} {event['kind']}: {event['message']}"
+    return f"{moment(event['ts'])} {event['level']} {event['kind']}: {event['message']}"
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> Table:

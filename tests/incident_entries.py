@@ -22,7 +22,9 @@ def read_entries() -> dict[str, tuple[str, ...]]:
         title, _, body = section.partition("\n")
         items = re.findall(r"^- (.*?`):", body, flags=re.M | re.S)
         templates = [" ".join(text.split()) for item in items for text in re.findall(r"`([^`]+)`", item)]
-        entries[html.unescape(title.strip())] = tuple(templates)
+        source = html.unescape(title.strip())
+        assert source not in entries, f"{source} has two sections: whoever mends one leaves the other as it was"
+        entries[source] = tuple(templates)
     return entries
 
 

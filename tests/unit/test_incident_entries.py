@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from pathlib import Path
 
 from tests.incident_entries import read_entries
@@ -47,6 +48,15 @@ def test_every_source_of_a_hold_has_its_entry_and_no_entry_is_left_over() -> Non
     documented = {source.partition("<")[0] for source in entries}
     assert sources_in_code() == documented
     assert all(entries.values()), "a source without a reason"
+
+
+def test_no_reason_of_a_source_stands_there_twice() -> None:
+    """Nor does a source: `read_entries` refuses that."""
+    doubles = {
+        source: [text for text, count in Counter(templates).items() if count > 1]
+        for source, templates in read_entries().items()
+    }
+    assert not {source: texts for source, texts in doubles.items() if texts}
 
 
 def test_there_are_as_many_guards_as_one_knows_of() -> None:

@@ -95,7 +95,7 @@ STATE = {
     "mode": "RUN",
     "safe_mode": False,
     "dry_run": False,
-    "flags": {},
+    "flags": {"PROFILE": "paper"},
     "risk": {
         "limits": {},
         "current": {},
@@ -143,23 +143,28 @@ ITEMS = {
     "orders": {
         "ts": SINCE,
         "venue": "binance-spot",
+        "symbol": "BTCUSDT",
         "purpose": "unwind",
         "side": "SELL",
         "qty": "0.01612345",
         "limit_price": "61234.56",
         "state": "NEVER_SENT",
+        "simulated": False,
     },
     "fills": {
         "ts": SINCE,
         "venue": "binance-spot",
+        "symbol": "BTCUSDT",
         "purpose": "unwind",
         "side": "SELL",
         "qty": "0.01612345",
         "price": "61234.56",
         "fee": "0.00000322",
         "fee_asset": "BTC",
+        "simulated": False,
     },
     "lots": {
+        "pair": "BTCUSDT",
         "opened_at": SINCE,
         "state": "CLOSED",
         "qty": "0.016",
@@ -167,6 +172,7 @@ ITEMS = {
         "edge_bps": 3.25,
         "realised_usdt": "-0.31123456",
         "exit_reason": "edge gone",
+        "simulated": False,
     },
     "positions": STATE["risk"]["positions"][0],
     "events": {
@@ -176,6 +182,7 @@ ITEMS = {
         "kind": "feed_stale",
         "source": "",
         "venue": "binance-um",
+        "symbol": "",
         "message": "no frame for 1.6 s, which is longer than the 1.5 s that are allowed for it",
     },
 }
@@ -209,6 +216,7 @@ class FakeApi:
             **{f"/api/ui/{name}": (200, {"items": [item], "next_cursor": "5"}) for name, item in ITEMS.items()},
         }
         self.url = ""
+        self.headers = {}
         self.date = "Mon, 23 Nov 2026 03:12:09 GMT"
 
     def refuse(self, status, message, **more):
@@ -238,6 +246,8 @@ def api():
             status, body = fake.answer(self.command, self.path, self.headers, json.loads(raw) if raw else None)
             content = body if isinstance(body, bytes) else json.dumps(body).encode()
             self.send_response(status)
+            for name, value in fake.headers.items():
+                self.send_header(name, value)
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)

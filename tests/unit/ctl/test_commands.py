@@ -13,7 +13,9 @@ import click
 import pytest
 
 from propbotctl.commands import propbotctl
-from tests.unit.ctl.conftest import COMPONENTS, SINCE
+from propbotctl.failures import NotNow
+from propbotctl.options import Target
+from tests.unit.ctl.conftest import COMPONENTS, HOLD, ITEMS, SINCE
 
 ROOT = Path(__file__).parents[3]
 PATCHED = {"mode": {"old": "RUN", "new": "HOLD"}}
@@ -29,7 +31,7 @@ def test_status_says_overall_mode_and_the_hold_line(run, api):
     assert (
         "HOLD since 03:12:09Z by guard:recon: binance-um BTCUSDT ledger 0.012, venue 0.010; 0 orders left" in lines
     )
-    assert any("operator:api: lunch" in line for line in lines), "later causes are shown too"
+    assert "  and since 03:12:09Z by operator:api: lunch" in lines, "later causes too, in the same form"
 
 
 def test_what_comes_over_the_wire_cannot_steer_the_terminal(run):
@@ -127,7 +129,7 @@ def test_audit_verify_ends_with_0_for_a_whole_journal_and_with_1_for_another(run
 
 def test_pause_sends_hold_with_its_reason(run, api):
     line = "HOLD since 03:12:09Z by operator:api: lunch; 0 orders left"
-    api.accept(PATCHED, {"mode": "HOLD", "hold": {"line": line}})
+    api.accept(PATCHED, {"mode": "HOLD", "hold": {**HOLD, "line": line, "causes": []}})
     result = run("pause", "--reason", "lunch")
     assert api.asked[0]["body"] == {"mode": "HOLD", "reason": "lunch"}
     assert "mode: RUN -> HOLD" in result.stdout
@@ -146,7 +148,7 @@ def test_pause_in_a_hold_says_that_it_is_one_more_cause_and_shows_it(run, api):
         {"reason": "differs", "source": "guard:recon", "since": SINCE},
         {"reason": "lunch", "source": "operator:api", "since": SINCE},
     ]
-    api.accept({}, {"mode": "HOLD", "hold": {"line": "HOLD since 03:12:09Z by guard:recon: differs", "causes": causes}})
+    api.accept({}, {"mode": "HOLD", "hold": {**HOLD, "causes": causes}})
     shown = run("pause", "--reason", "lunch").stdout
     assert "it was in HOLD already: yours is one more cause of it" in shown
     assert "by operator:api: lunch" in shown
@@ -182,14 +184,11 @@ def test_a_reason_that_the_message_has_already_is_not_said_twice(run, api):
 
 
 def test_orders_show_what_the_venue_said_of_a_refused_one(run, api):
-    order = {
-        "ts": SINCE, "venue": "binance-spot", "purpose": "open", "side": "BUY", "qty": "0.01", "limit_price": "60000",
-        "state": "REJECTED", "reason": "-2010 insufficient balance",
-    }
+    order = {**ITEMS["orders"], "state": "REJECTED", "reason": "-2010 insufficient balance"}
     api.answers["/api/ui/orders"] = (200, {"items": [order], "next_cursor": None})
     shown = " ".join(run("orders").stdout.split())
-    assert "REJECTED: -2010" in shown
-    assert "balance" in shown
+    for word in ("REJECTED:", "-2010", "insufficient", "balance"):
+        assert word in shown
 
 
 def test_resume_that_waits_for_another_person_ends_with_5(run, api):
@@ -317,9 +316,43 @@ def test_control_set_refused_names_the_field(run, api):
     assert "min_spread_bps: at most 100" in result.stderr
 
 
-def test_a_hold_that_took_effect_in_a_refused_request_is_said(run, api):
-    api.refuse(422, "nothing was changed", hold="entered")
-    assert "the HOLD itself took effect" in run("control", "set", "mode=HOLD", "x=1").stderr
+@pytest.mark.parametrize(
+    ("status", "message", "first"),
+    [
+        (422, "nothing was changed: x: no such field", "the HOLD took effect; the rest was refused: x: no such field"),
+        (409, "not possible now: y", "the HOLD took effect; the rest was refused: not possible now: y"),
+        (503, "the change could not be made durable", "the HOLD took effect; but the change could not be made durable"),
+    ],
+)
+def test_a_hold_that_took_effect_is_the_first_thing_said_of_a_refused_request(run, api, status, message, first):
+    api.refuse(status, message, hold="entered")
+    result = run("control", "set", "mode=HOLD", "x=1")
+    assert (result.exit_code, result.stdout, result.stderr.splitlines()[0]) == (1, "", first)
+    paused = run("pause")
+    assert (paused.exit_code, paused.stderr.splitlines()[0]) == (0, first)
+    assert json.loads(run("pause", "--json").stdout)["hold"] == "entered"
+
+
+def test_a_hold_that_took_effect_beside_a_proposal_is_said_first(run, api):
+    api.answers["PATCH"] = (202, {"status": "pending_approval", "approval": APPROVAL, "hold": "entered"})
+    result = run("control", "set", "mode=HOLD", "safe_mode=false")
+    assert result.exit_code == 5
+    assert result.stdout.splitlines()[0] == "the HOLD took effect; the rest waits for another person: approval k3f9x2ab"
+
+
+@pytest.mark.parametrize(
+    ("typed", "sent", "warned"),
+    [
+        ("lunch\x1b[2J\nand more", "lunch [2J and more", "no text"), ("x" * 201, "x" * 200, "longer than 200"),
+        ("\udcff", " ", "no text"), ("обед", "обед", None),
+    ],
+)
+def test_a_pause_does_not_fail_for_its_reason(run, api, typed, sent, warned):
+    api.accept(PATCHED)
+    result = run("pause", "--reason", typed)
+    assert (result.exit_code, api.asked[0]["body"]) == (0, {"mode": "HOLD", "reason": sent})
+    assert (f"warning: the reason {'has' if warned == 'no text' else 'is'}" in result.stderr) is (warned is not None)
+    assert (warned or "") in result.stderr
 
 
 @pytest.mark.parametrize("args", [("control", "set", "x"), ("control", "set", "=1"), ("control", "set"), ("nothing",)])
@@ -338,7 +371,7 @@ def test_options_work_before_and_after_the_command(run, api):
     for args in (("--token", "abc", "status"), ("status", "--token", "abc")):
         run("--base-url", api.url, *args, PROPBOT_BASE_URL="http://127.0.0.1:1")
         run(*args, "--base-url", api.url, PROPBOT_BASE_URL="http://127.0.0.1:1")
-    assert [asked["token"] for asked in api.asked] == ["Bearer abc"] * 4
+    assert {asked["token"] for asked in api.asked} == {"Bearer abc"}
     run("--token", "abc", "control", "--token", "def", "get", "--token", "ghi")
     assert api.asked[-1]["token"] == "Bearer ghi"
 
@@ -364,8 +397,8 @@ def test_a_password_in_the_url_is_refused_and_not_shown(run, api):
 
 
 def test_the_token_comes_from_the_environment(run, api):
-    run("status", API_TOKEN="from-env\n")
-    run("status", "--token", "mine", API_TOKEN="from-env")
+    run("state", API_TOKEN="from-env\n")
+    run("state", "--token", "mine", API_TOKEN="from-env")
     assert [asked["token"] for asked in api.asked] == ["Bearer from-env", "Bearer mine"]
 
 
@@ -375,6 +408,23 @@ def test_unauthorised_ends_with_4_and_says_what_to_set(run, api):
     assert (without.exit_code, "set API_TOKEN" in without.stderr) == (4, True)
     wrong = run("status", API_TOKEN="x")
     assert (wrong.exit_code, "check API_TOKEN" in wrong.stderr) == (4, True)
+
+
+@pytest.mark.parametrize(("headers", "wait"), [({"Retry-After": "42"}, "in 42 s"), ({}, "in a minute")])
+@pytest.mark.parametrize("words", [("status",), ("pause",), ("export-log",)])
+def test_too_many_wrong_tokens_end_with_4_and_say_how_long_to_wait(run, api, words, headers, wait):
+    api.headers = headers
+    api.answers["*"] = (429, {"error": {"code": "x", "message": "too many wrong tokens from this address"}})
+    result = run(*words, API_TOKEN="x")
+    assert result.exit_code == 4
+    assert "check API_TOKEN" in result.stderr
+    assert f"try again {wait}" in result.stderr
+
+
+def test_an_event_stream_too_many_is_tried_again_and_is_no_matter_of_tokens(api):
+    api.answers["/api/ui/stream"] = (429, {"error": {"code": "x", "message": "10 event streams are open already"}})
+    with pytest.raises(NotNow), Target(api.url, "t", None, False).open_stream("/api/ui/stream"):
+        pass
 
 
 def test_unreachable_ends_with_3_and_asks_whether_it_runs(run):
@@ -412,7 +462,7 @@ def test_it_runs_as_a_module_and_help_loads_nothing_slow():
         try:
             runpy.run_module("propbotctl", run_name="__main__")
         finally:
-            slow = {"httpx", "rich", "trio", "propbot", "pydantic"} & set(sys.modules)
+            slow = {"httpx", "rich", "trio", "propbot", "pydantic", "msgspec"} & set(sys.modules)
             assert not slow, slow
     """
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -444,7 +494,7 @@ def test_incidents_are_a_table_and_one_is_shown_with_its_timeline(run, api):
     assert "open, unseen" in listed.output
     assert max(map(len, listed.output.splitlines())) <= 80
     shown = run("incidents", "show", "7")
-    assert "11-23 03:12:09 cancel: 0 orders left after 0.02 s" in shown.output
+    assert "11-23 03:12:09Z cancel: 0 orders left after 0.02 s" in shown.output
     assert "exposure_base=0" in shown.output
     assert api.asked[-1]["query"] == "limit=1&cursor=8"
 
@@ -462,7 +512,7 @@ def test_an_acknowledgement_says_who_saw_it_and_what_was_noted(run, api):
     api.answers["/api/ui/incidents/7/ack"] = (200, seen)
     told = run("incidents", "ack", "7", "--note", "on it")
     assert told.exit_code == 0
-    assert "acknowledged by ann at 11-23 03:12:09: on it" in told.output
+    assert "acknowledged by ann at 11-23 03:12:09Z: on it" in told.output
     assert (api.asked[-1]["method"], api.asked[-1]["body"]) == ("POST", {"note": "on it"})
     assert run("incidents", "ack", "0").exit_code == 2
     unknown = run("incidents", "ack", "8")
@@ -475,6 +525,20 @@ def test_baseline_accept_sends_venue_asset_and_reason_and_tells_the_old_value(ru
     result = run("baseline", "accept", "binance-um", "BTC", "--reason", "a trade by hand")
     assert api.asked[0]["body"] == {"venue": "binance-um", "asset": "BTC", "reason": "a trade by hand"}
     assert result.stdout == "baseline of binance-um BTC: 0 -> 0.05\n"
+
+
+def test_baseline_accept_says_what_becomes_of_open_lots_and_which_were_written_off(run, api):
+    api.answers["POST"] = (200, {"venue": "v", "asset": "BTC", "old": "0", "new": "0", "written_off": ["L1", "L2"]})
+    result = run("baseline", "accept", "v", "BTC", "--reason", "restored", "--lots", "write_off")
+    assert api.asked[0]["body"] == {"venue": "v", "asset": "BTC", "reason": "restored", "lots": "write_off"}
+    assert result.stdout.splitlines()[1:] == ["written off: L1, L2"]
+
+
+def test_a_baseline_that_waits_for_another_person_says_how_they_approve_it(run, api):
+    api.answers["POST"] = (202, {"status": "pending_approval", "approval": APPROVAL})
+    result = run("baseline", "accept", "binance-um", "BTC", "--reason", "a trade by hand")
+    assert result.exit_code == 5
+    assert "propbotctl approvals approve k3f9x2ab" in result.stdout
 
 
 def test_baseline_accept_wants_a_reason(run):

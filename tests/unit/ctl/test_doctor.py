@@ -99,6 +99,14 @@ def test_a_wrong_token_is_a_failure_and_what_could_not_be_asked_is_unknown(servi
     assert checks["status, guards, disk"].result == "unknown"
 
 
+def test_too_many_wrong_tokens_are_a_failure_with_a_next_step(service):
+    service.headers = {"Retry-After": "42"}
+    service.answers["/api/ui/status/overview"] = (429, {"error": {"code": "x", "message": "too many wrong tokens"}})
+    token = examine(service)[1]["token"]
+    assert (token.result, token.found) == ("FAILED", "too many wrong tokens")
+    assert token.next == "a valid token is never refused: check API_TOKEN (or --token); try again in 42 s"
+
+
 def test_who_is_not_reached_is_said_and_nothing_else_is_claimed(service):
     service.url = "http://127.0.0.1:1"
     examined, checks = examine(service)
@@ -131,8 +139,8 @@ def test_refused_keys_blocked_risk_breaches_and_open_incidents_are_named(service
     reasons = [{"code": "max_position", "message": "too much at binance-um", "limit": "1", "value": "2"}]
     change(service, "/api/ui/state", venues=refused, risk_blocked=True, risk_reasons=reasons)
     service.answers["/api/ui/incidents"] = (200, {"items": COMPONENTS["incidents"], "next_cursor": None})
-    slo = {"late": {"title": "Lateness", "value": 463.9, "unit": "ms", "state": "BREACH"}}
-    service.answers["/api/ui/status/slo"] = (200, {"metrics": slo})
+    late = {"title": "Lateness", "value": 463.9, "unit": "ms", "state": "BREACH", "threshold": 50, "samples": 9}
+    service.answers["/api/ui/status/slo"] = (200, {"metrics": {"late": late}})
     _, checks = examine(service)
     assert (checks["key binance-um"].result, checks["key binance-um"].next) == ("FAILED", "propbotctl rotate-key")
     assert checks["risk"].found == "too much at binance-um"

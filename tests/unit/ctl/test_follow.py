@@ -9,6 +9,7 @@ import pytest
 
 from propbotctl.failures import NotNow, NotThere, Unauthorised, Unreachable
 from propbotctl.follow import Follower, read_events, split_lines
+from tests.unit.ctl.conftest import SINCE
 
 
 class Journal:
@@ -22,7 +23,8 @@ class Journal:
         self.seen_ids = []
 
     def happen(self, id):
-        self.rows.append({"id": id, "kind": "hold" if id % 2 else "fill", "venue": "", "level": "INFO"})
+        about = {"ts": SINCE, "symbol": "", "source": "", "message": ""}
+        self.rows.append({"id": id, "kind": "hold" if id % 2 else "fill", "venue": "", "level": "INFO", **about})
         return self.rows[-1]
 
     def get(self, path, params):
@@ -157,6 +159,6 @@ def test_the_command_goes_on_over_the_fake_api_and_refuses_what_has_no_sense(run
     api.answers["/api/ui/stream"] = (401, {"error": {"code": "unauthorised", "message": "a token is needed"}})
     result = run("events", "-f", "--limit", "1")
     assert result.exit_code == 4
-    assert result.stdout.startswith("11-23 03:12:09 WARN feed_stale binance-um: no frame for 1.6 s")
+    assert result.stdout.startswith("11-23 03:12:09Z WARN feed_stale binance-um: no frame for 1.6 s")
     line = run("events", "-f", "--limit", "1", "--json").stdout
     assert json.loads(line)["id"] == 12

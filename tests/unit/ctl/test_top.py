@@ -68,7 +68,9 @@ def test_a_token_that_was_revoked_ends_the_live_view(api, monkeypatch):
 
 
 def test_pnl_is_the_states_own_block(run):
-    assert run("pnl").stdout.splitlines()[:3] == ["equity=1.0000", "realised=2.0000", "unrealised=unknown"]
+    assert run("pnl").stdout.splitlines()[:4] == [
+        "P&L in USDT; day: since 00:00 UTC", "equity=1.0000", "realised=2.0000", "unrealised=unknown",
+    ]
     assert json.loads(run("pnl", "--json").stdout) == {"ts": STATE["ts"], **STATE["pnl"]}
 
 

@@ -20,6 +20,7 @@ from propbot import __version__
 from propbot.app import run_service
 from propbot.check import run_check
 from propbot.compose import Composed, compose, make_source, paper_fees
+from propbot.control.checks import Verdict
 from propbot.disk_commands import audit, backup, restore
 from propbot.domain.errors import DataDirectoryBusy, NotKept, PropBotError, SettingsError
 from propbot.kit.crash import CRASH_POINTS
@@ -182,14 +183,21 @@ def check() -> None:
     redactor = Redactor(given_secrets(settings))
     set_up_logging(settings.house.log_format, "ERROR", redactor)
 
+    warned = 0
+
+    def say(line: str) -> None:
+        nonlocal warned
+        warned += line.startswith(Verdict.WARN)
+        click.echo(line)
+
     async def checked() -> None:
-        problems = await run_check(settings, click.echo, redactor)
+        problems = await run_check(settings, say, redactor)
         if problems:
             raise SettingsError(problems)
 
     _exit_on(check_directory(settings.house.data_dir))
     _run_or_exit(checked, settings.house.data_dir)
-    click.echo("all well")
+    click.echo("all well" if not warned else f"nothing in the way of a start; {warned} warned of above")
 
 
 @main.command("crash-points")

@@ -35,7 +35,8 @@ def report_parts(service: Service) -> None:
 def _report_telegram(service: Service) -> None:
     chat, now_s = service.chat, service.seams.clock.mono_s()
     if chat is None:
-        service.board.put("telegram", "Telegram", CHANNELS, Health.OK, "off: TELEGRAM_BOT_TOKEN is not set")
+        off = "off: TELEGRAM_BOT_TOKEN is not set (a stored one alone does not turn it on)"
+        service.board.put("telegram", "Telegram", CHANNELS, Health.OK, off)
         return
     health, words = chat.health.judge(now_s)
     metrics = chat.health.metrics(now_s, chat.outbox.waiting, chat.outbox.dropped)

@@ -10,7 +10,7 @@ from sys import intern
 
 from propbot.domain.money import ZERO
 from propbot.service import Service
-from propbot.status.equity import compute_equity, compute_unrealised
+from propbot.status.equity import compute_equity, compute_pnl, compute_unrealised
 from propbot.status.views import PnlView, SpreadView
 
 EDGE_BPS_MAX = 1e6
@@ -39,7 +39,7 @@ def view_pnl(service: Service) -> PnlView:
         unrealised=compute_unrealised(accounts, mark),
         fees=sum((account.fees_quote for account in accounts), ZERO),
         funding=sum((account.funding for account in accounts), ZERO),
-        day=service.day.pnl,
+        day=service.day.pnl_of(compute_pnl(accounts, mark)),
     )
 
 

@@ -53,6 +53,11 @@ class TradingDay:
         """Since midnight UTC; on a day that was begun later, since the first measurement of it."""
         return self._since(START)
 
+    def pnl_of(self, pnl: Decimal | None) -> Decimal | None:
+        """The day's, where the whole is `pnl` at this moment: for an answer whose other numbers are of this moment."""
+        before = self._recall(START)
+        return None if before is None or pnl is None else pnl - before
+
     @property
     def drawdown(self) -> Decimal | None:
         """How far it is below the day's peak, 0 or more."""

@@ -47,7 +47,8 @@ from propbot.mode_tasks import run_drain, run_reconciler, run_startup, run_tradi
 from propbot.opening import STATE_GENERATION, open_service
 from propbot.reporting import report_parts
 from propbot.sampling import note_series
-from propbot.service import Seams, Service, ServiceConfig
+from propbot.seams import Seams, ServiceConfig
+from propbot.service import Service
 from propbot.venue_tasks import venue_tasks
 
 SHUTDOWN_WINDDOWN_S = 3.0

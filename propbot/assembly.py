@@ -41,7 +41,8 @@ from propbot.ledger.store import Ledger
 from propbot.market import TradingMarket
 from propbot.pipeline import Pipeline, TradeRules
 from propbot.risk.limits import Limits
-from propbot.service import Seams, Service, ServiceConfig, VenueLink, split_pair
+from propbot.seams import Seams, ServiceConfig
+from propbot.service import Service, VenueLink
 from propbot.settings import Settings
 from propbot.spread.reference import MovingBasis
 from propbot.status.board import Board
@@ -62,7 +63,7 @@ def assemble(
 ) -> Service:
     """Put the parts together; nothing runs yet, nothing was asked."""
     settings = config.settings
-    base, quote = split_pair(settings.trading.pair)
+    base, quote = _split_pair(settings.trading.pair)
     clock = seams.clock
     switch = Switch()
     modes = ModeKeeper(
@@ -103,6 +104,14 @@ def assemble(
     modes.on_enter = service.begin_winddown
     modes.on_leave = service.on_leave_hold
     return service
+
+
+def _split_pair(pair: str) -> tuple[str, str]:
+    """(base, quote) of a symbol; ValueError for a quote that we don't trade against."""
+    for quote in ("USDT", "USDC", "FDUSD", "BTC", "ETH"):
+        if pair.endswith(quote) and len(pair) > len(quote):
+            return pair[: -len(quote)], quote
+    raise ValueError(f"can't tell base and quote of {pair}")
 
 
 def _join_execution(service: Service) -> None:

@@ -5,13 +5,11 @@ Nothing runs here (tasks live in `app.py`); `assembly.py` says what each part is
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from pathlib import Path
 
 import trio
-from attrs import Factory, asdict, define, field, frozen
+from attrs import asdict, define, field, frozen
 
 from propbot.control.approvals import Approvals
 from propbot.control.checks import Preflight
@@ -25,10 +23,8 @@ from propbot.control.preflight import PreflightRunner
 from propbot.control.two_man import Bond, digest_settings
 from propbot.decision.decide import compute_lot_step
 from propbot.domain.approvals import Approval
-from propbot.domain.clock import Clock
-from propbot.domain.dialect import Dialect
 from propbot.domain.events import Detail
-from propbot.domain.instruments import Endpoints, Fees, Instrument, Kind, VenueId
+from propbot.domain.instruments import Fees, Instrument, Kind, VenueId
 from propbot.domain.mode import CancelResult, Mode
 from propbot.domain.money import ZERO, amount_text
 from propbot.domain.orders import (
@@ -65,24 +61,15 @@ from propbot.guards.recon import ReconSeen
 from propbot.guards.runaway_breaker import EqualRejections, RunawayBreaker
 from propbot.guards.watch import Finding, Watch
 from propbot.guards.watchdog import Watchdog
-from propbot.kit.crash import CrashPoints
-from propbot.kit.disk import FreeBytes, OpenSqlite, ReplaceFile, free_bytes, replace_file
 from propbot.kit.ids import is_ours
 from propbot.kit.lag import LoopLag
 from propbot.kit.level import Level
-from propbot.kit.net import Network
-from propbot.kit.redact import Redactor
-from propbot.kit.threads import OpenWorker
-from propbot.kit.trace import Trace
 from propbot.kit.window import percentile
-from propbot.kit.ws import OpenWebSocket
-from propbot.kit.ws_sansio import open_websocket
 from propbot.ledger.store import Ledger
 from propbot.market import TradingMarket
 from propbot.pipeline import Pipeline
-from propbot.secrets.keyring import Keyring
+from propbot.seams import Seams, ServiceConfig
 from propbot.secrets.vault import VaultKeeper
-from propbot.settings import Settings
 from propbot.spread.reference import MovingBasis
 from propbot.status.board import Board
 from propbot.status.day import TradingDay
@@ -100,42 +87,6 @@ PNL_TIERS = (Tier(5, 360), Tier(60, 1440))
 """Minutes in the finest step, a day in the coarsest: four megabytes when all are full, at 0.8 KB a point."""
 DEFAULT_LOT_STEP = Decimal("0.001")
 """What counts as exposure before any instrument is known."""
-
-
-@frozen
-class Seams:
-    """Everything that a simulation replaces."""
-
-    network: Network
-    clock: Clock
-    rng: random.Random
-    open_worker: OpenWorker
-    open_sqlite: OpenSqlite
-    trace: Trace
-    crash: CrashPoints
-    replace_file: ReplaceFile = replace_file
-    open_websocket: OpenWebSocket = open_websocket
-    free_bytes: FreeBytes = free_bytes
-    outside: Network | None = None
-    """Where what is no venue is reached, verified by the system's authorities; None: over `network`."""
-    redactor: Redactor = field(factory=Redactor)
-    """What is registered here is in no log, no journal and no answer."""
-
-
-@frozen
-class VenueConfig:
-    """One loop venue: where it answers, whose keys, its language."""
-
-    endpoints: Endpoints
-    dialect: Dialect
-
-
-@frozen
-class ServiceConfig:
-    settings: Settings
-    venues: Mapping[VenueId, VenueConfig]
-    data_dir: Path
-    keyring: Keyring = field(default=Factory(lambda self: Keyring.empty(self.data_dir), takes_self=True))
 
 
 @define
@@ -162,14 +113,6 @@ class DrainAsked:
 
     operator: str
     timeout_s: float
-
-
-def split_pair(pair: str) -> tuple[str, str]:
-    """(base, quote) of a symbol; ValueError for a quote that we don't trade against."""
-    for quote in ("USDT", "USDC", "FDUSD", "BTC", "ETH"):
-        if pair.endswith(quote) and len(pair) > len(quote):
-            return pair[: -len(quote)], quote
-    raise ValueError(f"can't tell base and quote of {pair}")
 
 
 @define(eq=False)

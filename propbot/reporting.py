@@ -12,6 +12,7 @@ from decimal import Decimal
 from propbot.domain.money import amount_text
 from propbot.domain.status import Health, Metric
 from propbot.kit.window import percentile
+from propbot.seeing import see_caps
 from propbot.service import Service
 from propbot.status.equity import compute_unrealised
 
@@ -127,7 +128,7 @@ def _report_exposure(service: Service) -> None:
     """How much is held; `hedge` and `kill_caps` say whether it is too much."""
     positions = {venue: service.blotter.position(venue) for venue in service.venues}
     exposure, dust = service.blotter.exposure(), service.blotter.dust()
-    notional = service.caps_seen().notional
+    notional = see_caps(service).notional
     metrics: dict[str, Metric] = {f"{venue}.position": amount_text(qty) for venue, qty in positions.items()}
     metrics |= {
         "exposure": amount_text(exposure), "dust": amount_text(dust), "notional_usdt": _amount(notional),

@@ -50,21 +50,13 @@ from propbot.execution.simulation import SimulatedExecutor
 from propbot.execution.winddown import WindDown
 from propbot.feeds.private import PrivateFeed
 from propbot.feeds.session import FeedHealth
-from propbot.guards.book_integrity import BookSeen
 from propbot.guards.hedge import HedgeGuard
-from propbot.guards.kill_caps import CapsSeen
-from propbot.guards.ledger import LedgerSeen
-from propbot.guards.listing import ListingSeen
-from propbot.guards.loop_lag import WINDOW_S, LagSeen
-from propbot.guards.preflight import PreflightSeen
-from propbot.guards.recon import ReconSeen
-from propbot.guards.runaway_breaker import EqualRejections, RunawayBreaker
+from propbot.guards.runaway_breaker import RunawayBreaker
 from propbot.guards.watch import Finding, Watch
 from propbot.guards.watchdog import Watchdog
 from propbot.kit.ids import is_ours
 from propbot.kit.lag import LoopLag
 from propbot.kit.level import Level
-from propbot.kit.window import percentile
 from propbot.ledger.store import Ledger
 from propbot.market import TradingMarket
 from propbot.pipeline import Pipeline
@@ -74,7 +66,7 @@ from propbot.spread.reference import MovingBasis
 from propbot.status.board import Board
 from propbot.status.day import TradingDay
 from propbot.status.disk import DiskSpace
-from propbot.status.equity import compute_notional, compute_pnl
+from propbot.status.equity import compute_pnl
 from propbot.status.incidents import Incidents
 from propbot.status.series import Series, Tier
 from propbot.status.slo import Slo
@@ -269,28 +261,6 @@ class Service:
         now = self.seams.clock.mono_s()
         return {venue: book.age_s(now) if book.synced else None for venue, book in self.market.books.items()}
 
-    def listings(self) -> Mapping[str, ListingSeen]:
-        now = self.seams.clock.mono_s()
-        return {
-            venue: ListingSeen(
-                None if venue not in self.instruments else self.instruments[venue].status,
-                None if link.listed_mono_s is None else now - link.listed_mono_s,
-            )
-            for venue, link in self.links.items()
-        }
-
-    def recon_seen(self) -> Mapping[str, ReconSeen | None]:
-        now = self.seams.clock.mono_s()
-        seen: dict[str, ReconSeen | None] = {}
-        for venue, state in self.reconciler.state.items():
-            last = state.last
-            age_s = None if state.last_agreed_mono_s is None else now - state.last_agreed_mono_s
-            seen[venue] = None if last is None else ReconSeen(
-                str(last.verdict), last.differences, last.detail, state.differed_in_a_row, state.agreed_in_a_row,
-                age_s, state.foreign_orders, last.foreign_positions,
-            )
-        return seen
-
     def orders_open(self, venue: VenueId, older_than_s: float = 0.0) -> int:
         """Orders of ours at `venue` that may still execute: by what we know, or by what the venue said last."""
         before_mono_s = self.seams.clock.mono_s() - older_than_s
@@ -303,18 +273,6 @@ class Service:
     def orders_last_minute(self) -> int:
         return sum(gateway.orders_last_minute() for gateway in self.gateways.values())
 
-    def cancels_last_minute(self) -> int:
-        return sum(gateway.cancels_last_minute() for gateway in self.gateways.values())
-
-    def rejections_seen(self) -> Mapping[str, EqualRejections]:
-        runs = self.executor.tally.rejections
-        return {venue: EqualRejections(run.what, run.count, run.last_mono_s) for venue, run in runs.items()}
-
-    def caps_seen(self) -> CapsSeen:
-        positions = {venue: self.blotter.position(venue) for venue in self.venues}
-        notional = compute_notional(positions, self.market.mark)
-        return CapsSeen(self.day.date, self.day.drawdown, notional, self.pipeline.failed_in_a_row)
-
     def note_measures(self) -> None:
         """What is sampled four times a second: the day's profit and loss, the books' ages."""
         now = self.seams.clock.mono_s()
@@ -322,26 +280,6 @@ class Service:
             if age_s is not None:
                 self.slo.book_age_s.note(now, age_s)
         self.day.note(compute_pnl(self.blotter.accounts.values(), self.market.mark), self.seams.clock.wall_ns())
-
-    def books_seen(self) -> Mapping[str, BookSeen]:
-        return {
-            venue: BookSeen(book.resyncs, book.snapshot_checks, book.snapshot_mismatches, book.loss_reason)
-            for venue, book in self.market.books.items()
-        }
-
-    def ledger_seen(self) -> LedgerSeen:
-        health = self.ledger.health
-        last_ms = None if health.last_write_s is None else health.last_write_s * 1000
-        return LedgerSeen(health.failed or self.keeper.failed, self.ledger.waiting_s, last_ms)
-
-    def preflight_seen(self) -> PreflightSeen:
-        refused = [f"{venue} refuses our key: {link.access_refused}" for venue, link in self.links.items()
-                   if link.access_refused]
-        last = self.preflight.last
-        if last is None:
-            return PreflightSeen(refused=refused)
-        age_s = (self.seams.clock.wall_ns() - last.when_ns) / 1e9
-        return PreflightSeen(last.ok, last.failures, last.warnings, refused, age_s, last.measured)
 
     async def run_preflight(self, why: str) -> Preflight:
         """Within five seconds; the guard of that name trips or clears by what it found."""
@@ -590,12 +528,6 @@ class Service:
         self.watchdog_watch.look()
         if late_s > self.config.settings.guarding.loop_stall_s_max:
             self.look_now("loop_lag")  # before anything is decided on what is old by now
-
-    def lag_seen(self) -> LagSeen:
-        window = self.lag.window
-        late_s = window.values(self.seams.clock.mono_s(), WINDOW_S)
-        full = self.seams.clock.mono_s() - self.started_mono_s >= WINDOW_S
-        return LagSeen(percentile(late_s, 0.95), max(late_s, default=None), window.taken, full)
 
     def take_listing(self, venue: VenueId, instrument: Instrument) -> None:
         """Filters and status as the venue has them now. What changed is told; the next decision uses it."""

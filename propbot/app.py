@@ -50,6 +50,7 @@ from propbot.sampling import note_series
 from propbot.seams import Seams, ServiceConfig
 from propbot.service import Service
 from propbot.venue_tasks import venue_tasks
+from propbot.watching import on_lag_sample
 
 SHUTDOWN_WINDDOWN_S = 3.0
 FLUSH_S = 0.8
@@ -135,7 +136,7 @@ def _start_tasks(root: trio.Nursery, service: Service) -> None:
         "status": partial(_run_status, service),
         "disk": service.disk.run,
         "watchdog": service.watchdog.run,
-        "loop_lag": partial(service.lag.run, service.on_lag_sample),
+        "loop_lag": partial(service.lag.run, partial(on_lag_sample, service)),
         "head": partial(_run_head, service),
     }
     if service.config.settings.start.two_man_rule:

@@ -51,7 +51,7 @@ from propbot.status.disk import DiskSpace
 from propbot.status.incidents import Incidents
 from propbot.status.slo import Slo, Windows
 from propbot.telegram.health import Chat, ChatHealth
-from propbot.watching import join_guards
+from propbot.watching import join_guards, order_rate_refusal
 
 
 def assemble(
@@ -128,7 +128,7 @@ def _join_execution(service: Service) -> None:
     service.executor = Executor(
         service.gateways, service.ledger, service.blotter, service.market, service.modes.gate_state,
         service.on_access_refused, rules, ids, seams.clock, seams.trace, seams.crash, service.free_balances,
-        service.reduces_at_venue, service.order_rate_refusal,
+        service.reduces_at_venue, partial(order_rate_refusal, service),
     )
     service.executor.tally.on_rejection = partial(service.look_now, "runaway_breaker")
     accounts = {

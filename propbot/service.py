@@ -32,9 +32,7 @@ from propbot.domain.orders import (
     Fill,
     Funding,
     OrderReport,
-    OrderRequest,
     PrivateEvent,
-    Purpose,
     Side,
 )
 from propbot.domain.status import Health, Metric
@@ -52,7 +50,7 @@ from propbot.feeds.private import PrivateFeed
 from propbot.feeds.session import FeedHealth
 from propbot.guards.hedge import HedgeGuard
 from propbot.guards.runaway_breaker import RunawayBreaker
-from propbot.guards.watch import Finding, Watch
+from propbot.guards.watch import Watch
 from propbot.guards.watchdog import Watchdog
 from propbot.kit.ids import is_ours
 from propbot.kit.lag import LoopLag
@@ -73,7 +71,6 @@ from propbot.status.slo import Slo
 from propbot.status.views import PnlView, SpreadView
 from propbot.telegram.health import Chat
 
-GUARD_GROUP = "guards"
 SPREAD_TIERS = (Tier(1, 600), Tier(10, 1080), Tier(60, 1440))
 PNL_TIERS = (Tier(5, 360), Tier(60, 1440))
 """Minutes in the finest step, a day in the coarsest: four megabytes when all are full, at 0.8 KB a point."""
@@ -341,14 +338,6 @@ class Service:
         if watch is not None:
             watch.look()
 
-    def order_rate_refusal(self, order: OrderRequest, legs_unsent: int) -> str | None:
-        """The breaker, at the last byte: what it refuses is a HOLD before the other leg can ask."""
-        reduces = order.purpose in (Purpose.HEDGE, Purpose.UNWIND)
-        refusal = self.breaker.order_refusal(legs_unsent, reduces_imbalance=reduces)
-        if refusal is not None:
-            self.look_now(self.breaker.id)
-        return refusal
-
     def enter_hold(self, reason: str, source: str) -> None:
         self.modes.hold(reason, source)
 
@@ -483,15 +472,6 @@ class Service:
         self.news.touch()
         self.pipeline.wake()
 
-    def report_guard(self, id: str, title: str, finding: Finding) -> None:
-        watch = self.watches.get(id)
-        if watch is not None and watch.silent is not None:
-            return  # whoever asked it to look: its task does not, and that is what has to be seen
-        self.board.put(id, title, GUARD_GROUP, finding.health, finding.summary, finding.metrics, severity="P0")
-        # not merely not tripped: after a restart a guard needs a while to know
-        if watch is not None and watch.tripped is None and finding.clear:
-            self.incidents.resolve_of(id, "its cause is gone")
-
     def mark_met(self, venue: VenueId, met: Met) -> None:
         """The venue answered for the first time in this life."""
         self.links[venue].met = met
@@ -506,28 +486,6 @@ class Service:
         self.fees[venue] = met.fees  # last: the pipeline begins when it knows every venue's fees
         self.links[venue].met_once.set()
         self.news.touch()
-
-    def on_silent_guard(self, guard_id: str, story: str) -> None:
-        """A guard's task hangs: as good as tripped."""
-        if f"guard:{guard_id}" in self.dead_tasks:
-            return  # it has ended, and that was told
-        watch = self.watches[guard_id]
-        watch.silent = f"guard {story}"
-        self.board.put(guard_id, watch.guard.title, GUARD_GROUP, Health.ERROR, watch.silent, severity="P0")
-        self.trip(watch.silent, f"guard:{guard_id}")
-
-    def on_heard_guard(self, guard_id: str) -> None:
-        self.watches[guard_id].silent = None
-
-    def on_silent_watchdog(self, name: str, story: str) -> None:
-        if name not in self.dead_tasks:
-            self.trip(f"the guards' {story}", f"guard:{name}")
-
-    def on_lag_sample(self, late_s: float) -> None:
-        """The one task that is measured all the time also watches the watchdog."""
-        self.watchdog_watch.look()
-        if late_s > self.config.settings.guarding.loop_stall_s_max:
-            self.look_now("loop_lag")  # before anything is decided on what is old by now
 
     def take_listing(self, venue: VenueId, instrument: Instrument) -> None:
         """Filters and status as the venue has them now. What changed is told; the next decision uses it."""

@@ -10,7 +10,7 @@ from sys import intern
 
 from propbot.domain.money import ZERO
 from propbot.service import Service
-from propbot.status.equity import compute_equity, compute_unrealised
+from propbot.status.equity import compute_equity, compute_pnl, compute_unrealised
 from propbot.status.views import PnlView, SpreadView
 
 EDGE_BPS_MAX = 1e6
@@ -23,6 +23,15 @@ def note_series(service: Service) -> None:
         service.spreads.note(now_s, service.seams.clock.wall_ns(), view_spread(service))
     if service.pnl_points.due(now_s):
         service.pnl_points.note(now_s, service.seams.clock.wall_ns(), view_pnl(service))
+
+
+def note_measures(service: Service) -> None:
+    """What is sampled four times a second: the day's profit and loss, the books' ages."""
+    now = service.seams.clock.mono_s()
+    for age_s in service.book_ages_s().values():
+        if age_s is not None:
+            service.slo.book_age_s.note(now, age_s)
+    service.day.note(compute_pnl(service.blotter.accounts.values(), service.market.mark), service.seams.clock.wall_ns())
 
 
 def view_pnl(service: Service) -> PnlView:

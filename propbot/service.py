@@ -16,13 +16,12 @@ from propbot.control.checks import Preflight
 from propbot.control.counters import Counters
 from propbot.control.journal import Journal
 from propbot.control.keeper import StateKeeper
-from propbot.control.modes import ModeKeeper, ModeView
+from propbot.control.modes import ModeKeeper
 from propbot.control.operators import Operators
 from propbot.control.parameters import Parameters
 from propbot.control.preflight import PreflightRunner
 from propbot.control.two_man import Bond, digest_settings
 from propbot.decision.decide import compute_lot_step
-from propbot.domain.approvals import Approval
 from propbot.domain.events import Detail
 from propbot.domain.instruments import Fees, Instrument, Kind, VenueId
 from propbot.domain.mode import CancelResult, Mode
@@ -35,7 +34,7 @@ from propbot.domain.orders import (
     PrivateEvent,
     Side,
 )
-from propbot.domain.status import Health, Metric
+from propbot.domain.status import Health
 from propbot.execution.blotter import Blotter
 from propbot.execution.bookkeeper import Bookkeeper
 from propbot.execution.dead_man import DeadMan
@@ -64,7 +63,6 @@ from propbot.spread.reference import MovingBasis
 from propbot.status.board import Board
 from propbot.status.day import TradingDay
 from propbot.status.disk import DiskSpace
-from propbot.status.equity import compute_pnl
 from propbot.status.incidents import Incidents
 from propbot.status.series import Series, Tier
 from propbot.status.slo import Slo
@@ -269,14 +267,6 @@ class Service:
 
     def orders_last_minute(self) -> int:
         return sum(gateway.orders_last_minute() for gateway in self.gateways.values())
-
-    def note_measures(self) -> None:
-        """What is sampled four times a second: the day's profit and loss, the books' ages."""
-        now = self.seams.clock.mono_s()
-        for age_s in self.book_ages_s().values():
-            if age_s is not None:
-                self.slo.book_age_s.note(now, age_s)
-        self.day.note(compute_pnl(self.blotter.accounts.values(), self.market.mark), self.seams.clock.wall_ns())
 
     async def run_preflight(self, why: str) -> Preflight:
         """Within five seconds; the guard of that name trips or clears by what it found."""
@@ -501,64 +491,3 @@ class Service:
         listing = self.watches.get("listing")
         if listing is not None:
             listing.look()
-
-    # --- the status page's own lines
-
-    def report_components(self) -> None:
-        view = self.modes.view
-        if view.hold is not None:
-            self.board.put("mode", "Mode", "engine", Health.HOLD, view.hold.line())
-        else:
-            self.board.put("mode", "Mode", "engine", Health.OK, str(view.mode))
-        self._report_loop(view)
-        for venue in self.venues:
-            self._report_venue(venue)
-
-    def report_approvals(self, pending: Sequence[Approval]) -> None:
-        """A proposal that waits is a WARN: a person has to do something."""
-        metrics: dict[str, Metric] = {"pending": len(pending), "two_man_rule": self.config.settings.start.two_man_rule}
-        waiting = [f"{each.id} ({each.said()}) of {each.proposer}" for each in pending]
-        idle = "nothing waits" if metrics["two_man_rule"] else "the Two-Man Rule is off"
-        summary = f"waits for another person: {', '.join(waiting)}" if waiting else idle
-        health = Health.WARN if waiting else Health.OK
-        self.board.put("approvals", "Approvals", "control", health, summary, metrics)
-
-    def report_operators(self, problem: str) -> None:
-        """`problem` is why OPERATORS_FILE can't be used as it is now; the list in force is then an older one."""
-        people, approvers = self.people.people, self.people.approvers
-        metrics: dict[str, Metric] = {"people": len(people), "can_approve": len(approvers)}
-        few = self.config.settings.start.two_man_rule and len(approvers) < 2
-        health = Health.WARN if problem or few else Health.OK
-        summary = f"{len(people)} people, {len(approvers)} can approve"
-        if few:
-            summary += ": the Two-Man Rule needs two, nobody can leave HOLD"
-        if problem:
-            summary = f"the older list is in force ({summary}): {problem}"
-        self.board.put("operators", "Operators", "control", health, summary, metrics)
-
-    def _report_loop(self, view: ModeView) -> None:
-        why_not = self.why_not()
-        usable = [v for v in self.venues if self.unusable(v) is None and self.market.distrust(v) is None]
-        few = len(usable) < 2
-        metrics: dict[str, Metric] = {
-            "lots_open": len(self.blotter.lots), "decisions": self.pipeline.decisions, "usable_venues": len(usable),
-            "reference_bps": None if self.basis.value_bps is None else round(self.basis.value_bps, 3),
-            "simulated_lots_open": len(self.simulator.blotter.lots),
-        }
-        doing = "simulating: dry_run_only is on" if view.dry_run_only else "trading"
-        summary = f"{len(usable)} of {len(self.venues)} venues usable; {why_not or doing}"
-        health = Health.HOLD if view.hold is not None else Health.WARN if few else Health.OK
-        self.board.put("loop", "Spread loop", "engine", health, summary, metrics)
-
-    def _report_venue(self, venue: VenueId) -> None:
-        link, book, gateway = self.links[venue], self.market.books[venue], self.gateways[venue]
-        problem = self.unusable(venue) or self.market.distrust(venue)
-        age = self.book_ages_s()[venue]
-        metrics: dict[str, Metric] = {
-            "book_age_s": None if age is None else round(age, 3), "resyncs": book.resyncs,
-            "frames": link.feed.frames, "malformed": link.feed.violations + book.malformed,
-            "clock_offset_ms": None if gateway.offset_ms is None else round(gateway.offset_ms, 1),
-        }
-        health = Health.OK if problem is None else Health.WARN
-        summary = problem or "connected, synchronised, reconciled"
-        self.board.put(f"venue:{venue}", venue, "venues", health, summary, metrics)

@@ -32,6 +32,7 @@ from propbot.execution.resolver import Resolver
 from propbot.execution.sight import ExecutionRules
 from propbot.execution.simulation import SimulatedExecutor, mark_simulated
 from propbot.execution.winddown import WindDown
+from propbot.hearing import on_access_refused, on_foreign_fills, on_recon
 from propbot.kit.disk import check_directory, free_mb
 from propbot.kit.ids import Ids
 from propbot.kit.level import Level
@@ -118,7 +119,7 @@ def _join_execution(service: Service) -> None:
     seams, settings = service.seams, service.config.settings
     ids = Ids(seams.clock, seams.rng)
     service.bookkeeper = Bookkeeper(
-        service.blotter, service.ledger, service.gateways, seams.crash, seams.trace, service.on_foreign_fills,
+        service.blotter, service.ledger, service.gateways, seams.crash, seams.trace, partial(on_foreign_fills, service),
         service.on_ledger_failure,
     )
     rules = ExecutionRules(
@@ -127,7 +128,7 @@ def _join_execution(service: Service) -> None:
     )
     service.executor = Executor(
         service.gateways, service.ledger, service.blotter, service.market, service.modes.gate_state,
-        service.on_access_refused, rules, ids, seams.clock, seams.trace, seams.crash, service.free_balances,
+        partial(on_access_refused, service), rules, ids, seams.clock, seams.trace, seams.crash, service.free_balances,
         service.reduces_at_venue, partial(order_rate_refusal, service),
     )
     service.executor.tally.on_rejection = partial(service.look_now, "runaway_breaker")
@@ -140,8 +141,8 @@ def _join_execution(service: Service) -> None:
     service.reconciler = Reconciler(
         service.blotter, service.ledger, service.gateways, service.instruments, service.baselines,
         service.first_trade_ids, lambda: service.bookkeeper.idle, seams.clock, seams.trace,
-        settings.risk.recon_interval_s, service.on_recon, service.first_contact_ms, cost_gaps=service.cost_gaps,
-        rng=seams.rng,
+        settings.risk.recon_interval_s, partial(on_recon, service), service.first_contact_ms,
+        cost_gaps=service.cost_gaps, rng=seams.rng,
     )
     service.resolver = Resolver(
         service.blotter, service.gateways, service.reconciler.check, seams.clock, seams.trace,

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from decimal import Decimal
 
 import trio
-from attrs import asdict, define, field, frozen
+from attrs import define, field, frozen
 
 from propbot.control.approvals import Approvals
 from propbot.control.checks import Preflight
@@ -27,11 +27,6 @@ from propbot.domain.instruments import Fees, Instrument, Kind, VenueId
 from propbot.domain.mode import CancelResult, Mode
 from propbot.domain.money import ZERO, amount_text
 from propbot.domain.orders import (
-    AccountChanged,
-    Fill,
-    Funding,
-    OrderReport,
-    PrivateEvent,
     Side,
 )
 from propbot.domain.status import Health
@@ -41,7 +36,7 @@ from propbot.execution.dead_man import DeadMan
 from propbot.execution.executor import Executor, Stuck
 from propbot.execution.first_contact import Met
 from propbot.execution.gateway import VenueGateway
-from propbot.execution.reconcile import Reconciler, ReconResult, Verdict
+from propbot.execution.reconcile import Reconciler, Verdict
 from propbot.execution.resolver import Resolver
 from propbot.execution.simulation import SimulatedExecutor
 from propbot.execution.winddown import WindDown
@@ -51,7 +46,6 @@ from propbot.guards.hedge import HedgeGuard
 from propbot.guards.runaway_breaker import RunawayBreaker
 from propbot.guards.watch import Watch
 from propbot.guards.watchdog import Watchdog
-from propbot.kit.ids import is_ours
 from propbot.kit.lag import LoopLag
 from propbot.kit.level import Level
 from propbot.ledger.store import Ledger
@@ -328,9 +322,6 @@ class Service:
         if watch is not None:
             watch.look()
 
-    def enter_hold(self, reason: str, source: str) -> None:
-        self.modes.hold(reason, source)
-
     def trip(self, reason: str, source: str) -> None:
         """A guard tripped: HOLD first, then the record of it."""
         self.modes.hold(reason, source)
@@ -394,10 +385,6 @@ class Service:
     def on_ledger_failure(self, story: str) -> None:
         self.trip(f"the ledger can't be written: {story}", "guard:ledger")
 
-    def on_access_refused(self, venue: VenueId, story: str) -> None:
-        self.links[venue].access_refused = story
-        self.watches["preflight"].look()  # trips, now
-
     def on_unreadable(self, story: str) -> None:
         """The venue changed its language: what an unknown word means for our orders is not guessed."""
         self.trip(f"what a venue says of our orders can't be read: {story}", "guard:protocol")
@@ -411,83 +398,3 @@ class Service:
         source = "guard:drain" if asked is None else f"operator:{asked.operator}"
         self.modes.hold("drained: flat, no lot is open", source)
         self.journal.say("INFO", "drained", "drained: flat, no lot is open")
-
-    def on_foreign_fills(self, fills: Sequence[Fill]) -> None:
-        for fill in fills:
-            text = (
-                f"foreign trade: {fill.venue} {fill.symbol} {fill.side} {amount_text(fill.qty)}"
-                f" at {amount_text(fill.price)}"
-            )
-            self.journal.say("ERROR", "foreign_fill", text, venue=fill.venue, symbol=fill.symbol)
-        self.reconciler.note_foreign(fills)
-
-    def on_private_event(self, venue: VenueId, event: PrivateEvent) -> None:
-        match event:
-            case OrderReport():
-                known = self.blotter.observe_report(event)
-                if not known and not is_ours(event.client_order_id) and event.fills:
-                    self.reconciler.note_foreign(event.fills)
-                self.pipeline.wake()
-            case Funding():
-                self.blotter.observe_funding(event)
-            case AccountChanged():
-                pass  # `cw` is no available balance, and a change that no fill explains shows in reconciliation
-            case _:
-                pass  # ready and ended are the session's own business
-
-    def on_private_up(self, venue: VenueId) -> None:
-        link = self.links[venue]
-        link.private_up, link.private_reason = True, ""
-        self.reconciler.funding.note_connected(venue)
-        self.reconciler.look_now(venue)
-        self.pipeline.wake()
-
-    def on_private_down(self, venue: VenueId, reason: str) -> None:
-        link = self.links[venue]
-        link.private_up, link.private_reason = False, reason
-
-    def on_recon(self, result: ReconResult) -> None:
-        link, told = self.links[result.venue], "; ".join(result.differences)
-        if result.verdict is Verdict.AGREES:
-            link.access_refused = link.recon_told = ""  # signed reads go through again
-            self.reconciler.state[result.venue].foreign = []  # in the baseline now
-        began = result.verdict is Verdict.DIFFERS and self.reconciler.state[result.venue].differed_in_a_row == 1
-        self.slo.recon_differed.note(self.seams.clock.mono_s(), float(began))
-        if told and told != link.recon_told:
-            link.recon_told = told
-            self.journal.say("WARN", "recon", told, venue=result.venue)
-        recon = self.watches.get("recon")
-        if recon is not None:
-            recon.look()
-        self.news.touch()
-        self.pipeline.wake()
-
-    def mark_met(self, venue: VenueId, met: Met) -> None:
-        """The venue answered for the first time in this life."""
-        self.links[venue].met = met
-        self.links[venue].access_refused = ""
-        self.take_listing(venue, met.instrument)
-        for asset, qty in met.baselines.items():
-            self.baselines[(venue, asset)] = qty
-        if met.first_trade_id is not None:
-            self.first_trade_ids[venue] = met.first_trade_id
-        if met.instrument.kind is Kind.PERP:
-            self.first_contact_ms[venue] = met.first_contact_ms
-        self.fees[venue] = met.fees  # last: the pipeline begins when it knows every venue's fees
-        self.links[venue].met_once.set()
-        self.news.touch()
-
-    def take_listing(self, venue: VenueId, instrument: Instrument) -> None:
-        """Filters and status as the venue has them now. What changed is told; the next decision uses it."""
-        before = self.instruments.get(venue)
-        self.instruments[venue] = instrument
-        self.links[venue].listed_mono_s = self.seams.clock.mono_s()
-        if before is None or before == instrument:
-            return
-        changed = asdict(instrument).items() - asdict(before).items()
-        told = ", ".join(f"{name} {getattr(before, name)} → {value}" for name, value in sorted(changed))
-        self.journal.say("WARN", "listing", f"{venue} {self.pair}: {told}", venue=venue, symbol=self.pair)
-        self.pipeline.wake()
-        listing = self.watches.get("listing")
-        if listing is not None:
-            listing.look()

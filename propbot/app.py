@@ -45,10 +45,12 @@ from propbot.domain.errors import LedgerError
 from propbot.kit.supervise import describe, run_reporting_crash
 from propbot.mode_tasks import run_drain, run_reconciler, run_startup, run_trading, run_winddown
 from propbot.opening import STATE_GENERATION, open_service
-from propbot.reporting import report_parts
-from propbot.sampling import note_series
-from propbot.service import Seams, Service, ServiceConfig
+from propbot.reporting import report_approvals, report_engine, report_operators, report_parts
+from propbot.sampling import note_measures, note_series
+from propbot.seams import Seams, ServiceConfig
+from propbot.service import Service
 from propbot.venue_tasks import venue_tasks
+from propbot.watching import on_lag_sample
 
 SHUTDOWN_WINDDOWN_S = 3.0
 FLUSH_S = 0.8
@@ -134,13 +136,13 @@ def _start_tasks(root: trio.Nursery, service: Service) -> None:
         "status": partial(_run_status, service),
         "disk": service.disk.run,
         "watchdog": service.watchdog.run,
-        "loop_lag": partial(service.lag.run, service.on_lag_sample),
+        "loop_lag": partial(service.lag.run, partial(on_lag_sample, service)),
         "head": partial(_run_head, service),
     }
     if service.config.settings.start.two_man_rule:
-        engine["approvals"] = partial(service.approvals.run, service.report_approvals)
+        engine["approvals"] = partial(service.approvals.run, partial(report_approvals, service))
     else:
-        service.report_approvals(())
+        report_approvals(service, ())
     if service.config.settings.api.operators_file is not None:
         engine["operators"] = partial(_run_operators, service, service.config.settings.api.operators_file)
     for guard_id, watch in service.watches.items():
@@ -238,9 +240,9 @@ async def _run_head(service: Service) -> None:
 async def _run_status(service: Service) -> None:
     rounds = 0
     while True:
-        service.note_measures()
+        note_measures(service)
         note_series(service)
-        service.report_components()
+        report_engine(service)
         if rounds % 4 == 0:
             report_parts(service)
         rounds += 1
@@ -252,7 +254,7 @@ async def _run_operators(service: Service, path: Path) -> None:
     """Who is let in, in step with the file: a token that was taken out stops working."""
 
     watch = PeopleWatch(
-        path, service.people, service.seams.open_worker, service.journal.say, service.report_operators,
+        path, service.people, service.seams.open_worker, service.journal.say, partial(report_operators, service),
         service.approvals.look,
     )
     await watch.run()

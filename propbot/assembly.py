@@ -32,6 +32,7 @@ from propbot.execution.resolver import Resolver
 from propbot.execution.sight import ExecutionRules
 from propbot.execution.simulation import SimulatedExecutor, mark_simulated
 from propbot.execution.winddown import WindDown
+from propbot.hearing import on_access_refused, on_foreign_fills, on_recon
 from propbot.kit.disk import check_directory, free_mb
 from propbot.kit.ids import Ids
 from propbot.kit.level import Level
@@ -41,7 +42,8 @@ from propbot.ledger.store import Ledger
 from propbot.market import TradingMarket
 from propbot.pipeline import Pipeline, TradeRules
 from propbot.risk.limits import Limits
-from propbot.service import Seams, Service, ServiceConfig, VenueLink, split_pair
+from propbot.seams import Seams, ServiceConfig
+from propbot.service import Service, VenueLink
 from propbot.settings import Settings
 from propbot.spread.reference import MovingBasis
 from propbot.status.board import Board
@@ -50,7 +52,7 @@ from propbot.status.disk import DiskSpace
 from propbot.status.incidents import Incidents
 from propbot.status.slo import Slo, Windows
 from propbot.telegram.health import Chat, ChatHealth
-from propbot.watching import join_guards
+from propbot.watching import join_guards, order_rate_refusal
 
 
 def assemble(
@@ -62,7 +64,7 @@ def assemble(
 ) -> Service:
     """Put the parts together; nothing runs yet, nothing was asked."""
     settings = config.settings
-    base, quote = split_pair(settings.trading.pair)
+    base, quote = _split_pair(settings.trading.pair)
     clock = seams.clock
     switch = Switch()
     modes = ModeKeeper(
@@ -105,11 +107,19 @@ def assemble(
     return service
 
 
+def _split_pair(pair: str) -> tuple[str, str]:
+    """(base, quote) of a symbol; ValueError for a quote that we don't trade against."""
+    for quote in ("USDT", "USDC", "FDUSD", "BTC", "ETH"):
+        if pair.endswith(quote) and len(pair) > len(quote):
+            return pair[: -len(quote)], quote
+    raise ValueError(f"can't tell base and quote of {pair}")
+
+
 def _join_execution(service: Service) -> None:
     seams, settings = service.seams, service.config.settings
     ids = Ids(seams.clock, seams.rng)
     service.bookkeeper = Bookkeeper(
-        service.blotter, service.ledger, service.gateways, seams.crash, seams.trace, service.on_foreign_fills,
+        service.blotter, service.ledger, service.gateways, seams.crash, seams.trace, partial(on_foreign_fills, service),
         service.on_ledger_failure,
     )
     rules = ExecutionRules(
@@ -118,8 +128,8 @@ def _join_execution(service: Service) -> None:
     )
     service.executor = Executor(
         service.gateways, service.ledger, service.blotter, service.market, service.modes.gate_state,
-        service.on_access_refused, rules, ids, seams.clock, seams.trace, seams.crash, service.free_balances,
-        service.reduces_at_venue, service.order_rate_refusal,
+        partial(on_access_refused, service), rules, ids, seams.clock, seams.trace, seams.crash, service.free_balances,
+        service.reduces_at_venue, partial(order_rate_refusal, service),
     )
     service.executor.tally.on_rejection = partial(service.look_now, "runaway_breaker")
     accounts = {
@@ -131,8 +141,8 @@ def _join_execution(service: Service) -> None:
     service.reconciler = Reconciler(
         service.blotter, service.ledger, service.gateways, service.instruments, service.baselines,
         service.first_trade_ids, lambda: service.bookkeeper.idle, seams.clock, seams.trace,
-        settings.risk.recon_interval_s, service.on_recon, service.first_contact_ms, cost_gaps=service.cost_gaps,
-        rng=seams.rng,
+        settings.risk.recon_interval_s, partial(on_recon, service), service.first_contact_ms,
+        cost_gaps=service.cost_gaps, rng=seams.rng,
     )
     service.resolver = Resolver(
         service.blotter, service.gateways, service.reconciler.check, seams.clock, seams.trace,

@@ -30,9 +30,9 @@ from propbot.kit.redact import Redactor
 from propbot.kit.threads import open_thread_worker
 from propbot.kit.trace import no_trace
 from propbot.kit.ws_clients import WS_CLIENTS
+from propbot.seams import Seams, ServiceConfig, VenueConfig
 from propbot.secrets.keyring import Keyring
 from propbot.secrets.vault import Vault
-from propbot.service import Seams, ServiceConfig, VenueConfig
 from propbot.settings import Settings
 from propbot.settings_groups import TRADABLE_VENUES
 from propbot.settings_values import PaperMarket, RecordingMarket

@@ -7,10 +7,10 @@ any more is one that we must not trade by: its status is UNREADABLE then, which 
 from __future__ import annotations
 
 import trio
-from attrs import evolve
+from attrs import asdict, evolve
 
 from propbot.domain.errors import ProtocolViolation, VenueError
-from propbot.domain.instruments import VenueId
+from propbot.domain.instruments import Instrument, VenueId
 from propbot.service import Service
 
 READ_EVERY_S = 3600.0
@@ -39,10 +39,26 @@ async def _read(service: Service, venue: VenueId) -> bool:
         instrument = await service.gateways[venue].instrument(service.pair)
     except ProtocolViolation as error:
         service.on_problem(venue, f"the listing can't be read: {error}")
-        service.take_listing(venue, evolve(service.instruments[venue], status=UNREADABLE))
+        take_listing(service, venue, evolve(service.instruments[venue], status=UNREADABLE))
         return False
     except VenueError as error:
         service.on_problem(venue, f"the listing could not be read: {error}")
         return False
-    service.take_listing(venue, instrument)
+    take_listing(service, venue, instrument)
     return True
+
+
+def take_listing(service: Service, venue: VenueId, instrument: Instrument) -> None:
+    """Filters and status as the venue has them now. What changed is told; the next decision uses it."""
+    before = service.instruments.get(venue)
+    service.instruments[venue] = instrument
+    service.links[venue].listed_mono_s = service.seams.clock.mono_s()
+    if before is None or before == instrument:
+        return
+    changed = asdict(instrument).items() - asdict(before).items()
+    told = ", ".join(f"{name} {getattr(before, name)} → {value}" for name, value in sorted(changed))
+    service.journal.say("WARN", "listing", f"{venue} {service.pair}: {told}", venue=venue, symbol=service.pair)
+    service.pipeline.wake()
+    listing = service.watches.get("listing")
+    if listing is not None:
+        listing.look()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from propbot.domain.instruments import VenueId
 from propbot.kit.window import Window
+from propbot.seeing import see_caps
 from propbot.service import Service
 from propbot.status.measures import Distribution, LedgerMeasures, Measures, VenueMeasures
 
 
 def take_measures(service: Service) -> Measures:
-    blotter, caps = service.blotter, service.caps_seen()
+    blotter, caps = service.blotter, see_caps(service)
     return Measures(
         venues={venue: _measure_venue(service, venue) for venue in service.venues},
         distributions=_distributions(service),

@@ -14,8 +14,9 @@ from propbot.control.checks import Check, Verdict
 from propbot.control.desk import ServiceDesk
 from propbot.control.two_man import needs_second_person
 from propbot.kit.supervise import Backoff, describe, run_restarting
+from propbot.seams import Seams, ServiceConfig
 from propbot.secrets.names import TELEGRAM_TOKEN
-from propbot.service import Seams, Service, ServiceConfig
+from propbot.service import Service
 from propbot.status.desk import ControlPatch
 from propbot.telegram.access import Access
 from propbot.telegram.bot import ChatBot

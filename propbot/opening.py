@@ -24,8 +24,9 @@ from propbot.execution.pause_memory import remember_pauses
 from propbot.execution.winddown import describe_half_done
 from propbot.kit.threads import run_each
 from propbot.ledger.store import Ledger, open_ledger
+from propbot.seams import Seams, ServiceConfig
 from propbot.secrets.vault import VaultKeeper
-from propbot.service import Seams, Service, ServiceConfig
+from propbot.service import Service
 from propbot.status.incidents import KEPT_MAX
 
 STATE_GENERATION = "state_generation"

@@ -1,24 +1,70 @@
-"""What the status page says of the parts that are no guards: P1 (disk, config, secrets, API, Telegram) and P2 (P&L,
-exposure, strategy). Each value was measured lately, or is None.
+"""What the status page says of the parts that are no guards. Each value was measured lately, or is None.
 
-Called by the status task once a second. Two-person approvals and operators report themselves.
+The status task calls `report_engine` (mode, loop, venues) four times a second, and once a second `report_parts`: P1
+(disk, config, secrets, API, Telegram) and P2 (P&L, exposure, strategy). Approvals and operators are reported by whoever
+looks after them.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from decimal import Decimal
 
+from propbot.control.modes import ModeView
+from propbot.domain.approvals import Approval
+from propbot.domain.instruments import VenueId
 from propbot.domain.money import amount_text
 from propbot.domain.status import Health, Metric
 from propbot.kit.window import percentile
+from propbot.seeing import see_caps
 from propbot.service import Service
 from propbot.status.equity import compute_unrealised
 
-CHANNELS, HOUSE, TRADING = "channels", "house", "trading"
+ENGINE, VENUES, CHANNELS, HOUSE, TRADING, CONTROL = "engine", "venues", "channels", "house", "trading", "control"
 MEASURE_AGE_S_MAX = 30.0
 """An older measurement of the disk says nothing of now."""
 KEPT = Decimal("0.00000001")
+
+
+def report_engine(service: Service) -> None:
+    view = service.modes.view
+    if view.hold is not None:
+        service.board.put("mode", "Mode", ENGINE, Health.HOLD, view.hold.line())
+    else:
+        service.board.put("mode", "Mode", ENGINE, Health.OK, str(view.mode))
+    _report_loop(service, view)
+    for venue in service.venues:
+        _report_venue(service, venue)
+
+
+def _report_loop(service: Service, view: ModeView) -> None:
+    why_not = service.why_not()
+    usable = [v for v in service.venues if service.unusable(v) is None and service.market.distrust(v) is None]
+    few = len(usable) < 2
+    metrics: dict[str, Metric] = {
+        "lots_open": len(service.blotter.lots), "decisions": service.pipeline.decisions, "usable_venues": len(usable),
+        "reference_bps": None if service.basis.value_bps is None else round(service.basis.value_bps, 3),
+        "simulated_lots_open": len(service.simulator.blotter.lots),
+    }
+    doing = "simulating: dry_run_only is on" if view.dry_run_only else "trading"
+    summary = f"{len(usable)} of {len(service.venues)} venues usable; {why_not or doing}"
+    health = Health.HOLD if view.hold is not None else Health.WARN if few else Health.OK
+    service.board.put("loop", "Spread loop", ENGINE, health, summary, metrics)
+
+
+def _report_venue(service: Service, venue: VenueId) -> None:
+    link, book, gateway = service.links[venue], service.market.books[venue], service.gateways[venue]
+    problem = service.unusable(venue) or service.market.distrust(venue)
+    age = service.book_ages_s()[venue]
+    metrics: dict[str, Metric] = {
+        "book_age_s": None if age is None else round(age, 3), "resyncs": book.resyncs,
+        "frames": link.feed.frames, "malformed": link.feed.violations + book.malformed,
+        "clock_offset_ms": None if gateway.offset_ms is None else round(gateway.offset_ms, 1),
+    }
+    health = Health.OK if problem is None else Health.WARN
+    summary = problem or "connected, synchronised, reconciled"
+    service.board.put(f"venue:{venue}", venue, VENUES, health, summary, metrics)
 
 
 def report_parts(service: Service) -> None:
@@ -128,7 +174,7 @@ def _report_exposure(service: Service) -> None:
     """How much is held; `hedge` and `kill_caps` say whether it is too much."""
     positions = {venue: service.blotter.position(venue) for venue in service.venues}
     exposure, dust = service.blotter.exposure(), service.blotter.dust()
-    notional = service.caps_seen().notional
+    notional = see_caps(service).notional
     metrics: dict[str, Metric] = {f"{venue}.position": amount_text(qty) for venue, qty in positions.items()}
     metrics |= {
         "exposure": amount_text(exposure), "dust": amount_text(dust), "notional_usdt": _amount(notional),
@@ -152,6 +198,30 @@ def _report_strategy(service: Service) -> None:
     }
     edge = "edge unknown" if best is None else f"best net edge {best:.2f} bps"
     service.board.put("strategy", "Strategy", TRADING, Health.OK, f"{edge}; {why_not or 'trading'}", metrics)
+
+
+def report_approvals(service: Service, pending: Sequence[Approval]) -> None:
+    """A proposal that waits is a WARN: a person has to do something."""
+    metrics: dict[str, Metric] = {"pending": len(pending), "two_man_rule": service.config.settings.start.two_man_rule}
+    waiting = [f"{each.id} ({each.said()}) of {each.proposer}" for each in pending]
+    idle = "nothing waits" if metrics["two_man_rule"] else "the Two-Man Rule is off"
+    summary = f"waits for another person: {', '.join(waiting)}" if waiting else idle
+    health = Health.WARN if waiting else Health.OK
+    service.board.put("approvals", "Approvals", CONTROL, health, summary, metrics)
+
+
+def report_operators(service: Service, problem: str) -> None:
+    """`problem` is why OPERATORS_FILE can't be used as it is now; the list in force is then an older one."""
+    people, approvers = service.people.people, service.people.approvers
+    metrics: dict[str, Metric] = {"people": len(people), "can_approve": len(approvers)}
+    few = service.config.settings.start.two_man_rule and len(approvers) < 2
+    health = Health.WARN if problem or few else Health.OK
+    summary = f"{len(people)} people, {len(approvers)} can approve"
+    if few:
+        summary += ": the Two-Man Rule needs two, nobody can leave HOLD"
+    if problem:
+        summary = f"the older list is in force ({summary}): {problem}"
+    service.board.put("operators", "Operators", CONTROL, health, summary, metrics)
 
 
 def _amount(amount: Decimal | None) -> str | None:

@@ -25,6 +25,15 @@ def note_series(service: Service) -> None:
         service.pnl_points.note(now_s, service.seams.clock.wall_ns(), view_pnl(service))
 
 
+def note_measures(service: Service) -> None:
+    """What is sampled four times a second: the day's profit and loss, the books' ages."""
+    now = service.seams.clock.mono_s()
+    for age_s in service.book_ages_s().values():
+        if age_s is not None:
+            service.slo.book_age_s.note(now, age_s)
+    service.day.note(compute_pnl(service.blotter.accounts.values(), service.market.mark), service.seams.clock.wall_ns())
+
+
 def view_pnl(service: Service) -> PnlView:
     """Unknown where a mark is missing; fees in third assets make the sums unknown rather than wrong. Equity is also
     unknown before the baselines are."""

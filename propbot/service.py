@@ -5,137 +5,69 @@ Nothing runs here (tasks live in `app.py`); `assembly.py` says what each part is
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
-from pathlib import Path
 
 import trio
-from attrs import Factory, asdict, define, field, frozen
+from attrs import define, field, frozen
 
 from propbot.control.approvals import Approvals
 from propbot.control.checks import Preflight
 from propbot.control.counters import Counters
 from propbot.control.journal import Journal
 from propbot.control.keeper import StateKeeper
-from propbot.control.modes import ModeKeeper, ModeView
+from propbot.control.modes import ModeKeeper
 from propbot.control.operators import Operators
 from propbot.control.parameters import Parameters
 from propbot.control.preflight import PreflightRunner
 from propbot.control.two_man import Bond, digest_settings
 from propbot.decision.decide import compute_lot_step
-from propbot.domain.approvals import Approval
-from propbot.domain.clock import Clock
-from propbot.domain.dialect import Dialect
 from propbot.domain.events import Detail
-from propbot.domain.instruments import Endpoints, Fees, Instrument, Kind, VenueId
+from propbot.domain.instruments import Fees, Instrument, Kind, VenueId
 from propbot.domain.mode import CancelResult, Mode
 from propbot.domain.money import ZERO, amount_text
 from propbot.domain.orders import (
-    AccountChanged,
-    Fill,
-    Funding,
-    OrderReport,
-    OrderRequest,
-    PrivateEvent,
-    Purpose,
     Side,
 )
-from propbot.domain.status import Health, Metric
+from propbot.domain.status import Health
 from propbot.execution.blotter import Blotter
 from propbot.execution.bookkeeper import Bookkeeper
 from propbot.execution.dead_man import DeadMan
 from propbot.execution.executor import Executor, Stuck
 from propbot.execution.first_contact import Met
 from propbot.execution.gateway import VenueGateway
-from propbot.execution.reconcile import Reconciler, ReconResult, Verdict
+from propbot.execution.reconcile import Reconciler, Verdict
 from propbot.execution.resolver import Resolver
 from propbot.execution.simulation import SimulatedExecutor
 from propbot.execution.winddown import WindDown
 from propbot.feeds.private import PrivateFeed
 from propbot.feeds.session import FeedHealth
-from propbot.guards.book_integrity import BookSeen
 from propbot.guards.hedge import HedgeGuard
-from propbot.guards.kill_caps import CapsSeen
-from propbot.guards.ledger import LedgerSeen
-from propbot.guards.listing import ListingSeen
-from propbot.guards.loop_lag import WINDOW_S, LagSeen
-from propbot.guards.preflight import PreflightSeen
-from propbot.guards.recon import ReconSeen
-from propbot.guards.runaway_breaker import EqualRejections, RunawayBreaker
-from propbot.guards.watch import Finding, Watch
+from propbot.guards.runaway_breaker import RunawayBreaker
+from propbot.guards.watch import Watch
 from propbot.guards.watchdog import Watchdog
-from propbot.kit.crash import CrashPoints
-from propbot.kit.disk import FreeBytes, OpenSqlite, ReplaceFile, free_bytes, replace_file
-from propbot.kit.ids import is_ours
 from propbot.kit.lag import LoopLag
 from propbot.kit.level import Level
-from propbot.kit.net import Network
-from propbot.kit.redact import Redactor
-from propbot.kit.threads import OpenWorker
-from propbot.kit.trace import Trace
-from propbot.kit.window import percentile
-from propbot.kit.ws import OpenWebSocket
-from propbot.kit.ws_sansio import open_websocket
 from propbot.ledger.store import Ledger
 from propbot.market import TradingMarket
 from propbot.pipeline import Pipeline
-from propbot.secrets.keyring import Keyring
+from propbot.seams import Seams, ServiceConfig
 from propbot.secrets.vault import VaultKeeper
-from propbot.settings import Settings
 from propbot.spread.reference import MovingBasis
 from propbot.status.board import Board
 from propbot.status.day import TradingDay
 from propbot.status.disk import DiskSpace
-from propbot.status.equity import compute_notional, compute_pnl
 from propbot.status.incidents import Incidents
 from propbot.status.series import Series, Tier
 from propbot.status.slo import Slo
 from propbot.status.views import PnlView, SpreadView
 from propbot.telegram.health import Chat
 
-GUARD_GROUP = "guards"
 SPREAD_TIERS = (Tier(1, 600), Tier(10, 1080), Tier(60, 1440))
 PNL_TIERS = (Tier(5, 360), Tier(60, 1440))
 """Minutes in the finest step, a day in the coarsest: four megabytes when all are full, at 0.8 KB a point."""
 DEFAULT_LOT_STEP = Decimal("0.001")
 """What counts as exposure before any instrument is known."""
-
-
-@frozen
-class Seams:
-    """Everything that a simulation replaces."""
-
-    network: Network
-    clock: Clock
-    rng: random.Random
-    open_worker: OpenWorker
-    open_sqlite: OpenSqlite
-    trace: Trace
-    crash: CrashPoints
-    replace_file: ReplaceFile = replace_file
-    open_websocket: OpenWebSocket = open_websocket
-    free_bytes: FreeBytes = free_bytes
-    outside: Network | None = None
-    """Where what is no venue is reached, verified by the system's authorities; None: over `network`."""
-    redactor: Redactor = field(factory=Redactor)
-    """What is registered here is in no log, no journal and no answer."""
-
-
-@frozen
-class VenueConfig:
-    """One loop venue: where it answers, whose keys, its language."""
-
-    endpoints: Endpoints
-    dialect: Dialect
-
-
-@frozen
-class ServiceConfig:
-    settings: Settings
-    venues: Mapping[VenueId, VenueConfig]
-    data_dir: Path
-    keyring: Keyring = field(default=Factory(lambda self: Keyring.empty(self.data_dir), takes_self=True))
 
 
 @define
@@ -162,14 +94,6 @@ class DrainAsked:
 
     operator: str
     timeout_s: float
-
-
-def split_pair(pair: str) -> tuple[str, str]:
-    """(base, quote) of a symbol; ValueError for a quote that we don't trade against."""
-    for quote in ("USDT", "USDC", "FDUSD", "BTC", "ETH"):
-        if pair.endswith(quote) and len(pair) > len(quote):
-            return pair[: -len(quote)], quote
-    raise ValueError(f"can't tell base and quote of {pair}")
 
 
 @define(eq=False)
@@ -326,28 +250,6 @@ class Service:
         now = self.seams.clock.mono_s()
         return {venue: book.age_s(now) if book.synced else None for venue, book in self.market.books.items()}
 
-    def listings(self) -> Mapping[str, ListingSeen]:
-        now = self.seams.clock.mono_s()
-        return {
-            venue: ListingSeen(
-                None if venue not in self.instruments else self.instruments[venue].status,
-                None if link.listed_mono_s is None else now - link.listed_mono_s,
-            )
-            for venue, link in self.links.items()
-        }
-
-    def recon_seen(self) -> Mapping[str, ReconSeen | None]:
-        now = self.seams.clock.mono_s()
-        seen: dict[str, ReconSeen | None] = {}
-        for venue, state in self.reconciler.state.items():
-            last = state.last
-            age_s = None if state.last_agreed_mono_s is None else now - state.last_agreed_mono_s
-            seen[venue] = None if last is None else ReconSeen(
-                str(last.verdict), last.differences, last.detail, state.differed_in_a_row, state.agreed_in_a_row,
-                age_s, state.foreign_orders, last.foreign_positions,
-            )
-        return seen
-
     def orders_open(self, venue: VenueId, older_than_s: float = 0.0) -> int:
         """Orders of ours at `venue` that may still execute: by what we know, or by what the venue said last."""
         before_mono_s = self.seams.clock.mono_s() - older_than_s
@@ -359,46 +261,6 @@ class Service:
 
     def orders_last_minute(self) -> int:
         return sum(gateway.orders_last_minute() for gateway in self.gateways.values())
-
-    def cancels_last_minute(self) -> int:
-        return sum(gateway.cancels_last_minute() for gateway in self.gateways.values())
-
-    def rejections_seen(self) -> Mapping[str, EqualRejections]:
-        runs = self.executor.tally.rejections
-        return {venue: EqualRejections(run.what, run.count, run.last_mono_s) for venue, run in runs.items()}
-
-    def caps_seen(self) -> CapsSeen:
-        positions = {venue: self.blotter.position(venue) for venue in self.venues}
-        notional = compute_notional(positions, self.market.mark)
-        return CapsSeen(self.day.date, self.day.drawdown, notional, self.pipeline.failed_in_a_row)
-
-    def note_measures(self) -> None:
-        """What is sampled four times a second: the day's profit and loss, the books' ages."""
-        now = self.seams.clock.mono_s()
-        for age_s in self.book_ages_s().values():
-            if age_s is not None:
-                self.slo.book_age_s.note(now, age_s)
-        self.day.note(compute_pnl(self.blotter.accounts.values(), self.market.mark), self.seams.clock.wall_ns())
-
-    def books_seen(self) -> Mapping[str, BookSeen]:
-        return {
-            venue: BookSeen(book.resyncs, book.snapshot_checks, book.snapshot_mismatches, book.loss_reason)
-            for venue, book in self.market.books.items()
-        }
-
-    def ledger_seen(self) -> LedgerSeen:
-        health = self.ledger.health
-        last_ms = None if health.last_write_s is None else health.last_write_s * 1000
-        return LedgerSeen(health.failed or self.keeper.failed, self.ledger.waiting_s, last_ms)
-
-    def preflight_seen(self) -> PreflightSeen:
-        refused = [f"{venue} refuses our key: {link.access_refused}" for venue, link in self.links.items()
-                   if link.access_refused]
-        last = self.preflight.last
-        if last is None:
-            return PreflightSeen(refused=refused)
-        age_s = (self.seams.clock.wall_ns() - last.when_ns) / 1e9
-        return PreflightSeen(last.ok, last.failures, last.warnings, refused, age_s, last.measured)
 
     async def run_preflight(self, why: str) -> Preflight:
         """Within five seconds; the guard of that name trips or clears by what it found."""
@@ -459,17 +321,6 @@ class Service:
         watch = self.watches.get(guard_id)
         if watch is not None:
             watch.look()
-
-    def order_rate_refusal(self, order: OrderRequest, legs_unsent: int) -> str | None:
-        """The breaker, at the last byte: what it refuses is a HOLD before the other leg can ask."""
-        reduces = order.purpose in (Purpose.HEDGE, Purpose.UNWIND)
-        refusal = self.breaker.order_refusal(legs_unsent, reduces_imbalance=reduces)
-        if refusal is not None:
-            self.look_now(self.breaker.id)
-        return refusal
-
-    def enter_hold(self, reason: str, source: str) -> None:
-        self.modes.hold(reason, source)
 
     def trip(self, reason: str, source: str) -> None:
         """A guard tripped: HOLD first, then the record of it."""
@@ -534,10 +385,6 @@ class Service:
     def on_ledger_failure(self, story: str) -> None:
         self.trip(f"the ledger can't be written: {story}", "guard:ledger")
 
-    def on_access_refused(self, venue: VenueId, story: str) -> None:
-        self.links[venue].access_refused = story
-        self.watches["preflight"].look()  # trips, now
-
     def on_unreadable(self, story: str) -> None:
         """The venue changed its language: what an unknown word means for our orders is not guessed."""
         self.trip(f"what a venue says of our orders can't be read: {story}", "guard:protocol")
@@ -551,181 +398,3 @@ class Service:
         source = "guard:drain" if asked is None else f"operator:{asked.operator}"
         self.modes.hold("drained: flat, no lot is open", source)
         self.journal.say("INFO", "drained", "drained: flat, no lot is open")
-
-    def on_foreign_fills(self, fills: Sequence[Fill]) -> None:
-        for fill in fills:
-            text = (
-                f"foreign trade: {fill.venue} {fill.symbol} {fill.side} {amount_text(fill.qty)}"
-                f" at {amount_text(fill.price)}"
-            )
-            self.journal.say("ERROR", "foreign_fill", text, venue=fill.venue, symbol=fill.symbol)
-        self.reconciler.note_foreign(fills)
-
-    def on_private_event(self, venue: VenueId, event: PrivateEvent) -> None:
-        match event:
-            case OrderReport():
-                known = self.blotter.observe_report(event)
-                if not known and not is_ours(event.client_order_id) and event.fills:
-                    self.reconciler.note_foreign(event.fills)
-                self.pipeline.wake()
-            case Funding():
-                self.blotter.observe_funding(event)
-            case AccountChanged():
-                pass  # `cw` is no available balance, and a change that no fill explains shows in reconciliation
-            case _:
-                pass  # ready and ended are the session's own business
-
-    def on_private_up(self, venue: VenueId) -> None:
-        link = self.links[venue]
-        link.private_up, link.private_reason = True, ""
-        self.reconciler.funding.note_connected(venue)
-        self.reconciler.look_now(venue)
-        self.pipeline.wake()
-
-    def on_private_down(self, venue: VenueId, reason: str) -> None:
-        link = self.links[venue]
-        link.private_up, link.private_reason = False, reason
-
-    def on_recon(self, result: ReconResult) -> None:
-        link, told = self.links[result.venue], "; ".join(result.differences)
-        if result.verdict is Verdict.AGREES:
-            link.access_refused = link.recon_told = ""  # signed reads go through again
-            self.reconciler.state[result.venue].foreign = []  # in the baseline now
-        began = result.verdict is Verdict.DIFFERS and self.reconciler.state[result.venue].differed_in_a_row == 1
-        self.slo.recon_differed.note(self.seams.clock.mono_s(), float(began))
-        if told and told != link.recon_told:
-            link.recon_told = told
-            self.journal.say("WARN", "recon", told, venue=result.venue)
-        recon = self.watches.get("recon")
-        if recon is not None:
-            recon.look()
-        self.news.touch()
-        self.pipeline.wake()
-
-    def report_guard(self, id: str, title: str, finding: Finding) -> None:
-        watch = self.watches.get(id)
-        if watch is not None and watch.silent is not None:
-            return  # whoever asked it to look: its task does not, and that is what has to be seen
-        self.board.put(id, title, GUARD_GROUP, finding.health, finding.summary, finding.metrics, severity="P0")
-        # not merely not tripped: after a restart a guard needs a while to know
-        if watch is not None and watch.tripped is None and finding.clear:
-            self.incidents.resolve_of(id, "its cause is gone")
-
-    def mark_met(self, venue: VenueId, met: Met) -> None:
-        """The venue answered for the first time in this life."""
-        self.links[venue].met = met
-        self.links[venue].access_refused = ""
-        self.take_listing(venue, met.instrument)
-        for asset, qty in met.baselines.items():
-            self.baselines[(venue, asset)] = qty
-        if met.first_trade_id is not None:
-            self.first_trade_ids[venue] = met.first_trade_id
-        if met.instrument.kind is Kind.PERP:
-            self.first_contact_ms[venue] = met.first_contact_ms
-        self.fees[venue] = met.fees  # last: the pipeline begins when it knows every venue's fees
-        self.links[venue].met_once.set()
-        self.news.touch()
-
-    def on_silent_guard(self, guard_id: str, story: str) -> None:
-        """A guard's task hangs: as good as tripped."""
-        if f"guard:{guard_id}" in self.dead_tasks:
-            return  # it has ended, and that was told
-        watch = self.watches[guard_id]
-        watch.silent = f"guard {story}"
-        self.board.put(guard_id, watch.guard.title, GUARD_GROUP, Health.ERROR, watch.silent, severity="P0")
-        self.trip(watch.silent, f"guard:{guard_id}")
-
-    def on_heard_guard(self, guard_id: str) -> None:
-        self.watches[guard_id].silent = None
-
-    def on_silent_watchdog(self, name: str, story: str) -> None:
-        if name not in self.dead_tasks:
-            self.trip(f"the guards' {story}", f"guard:{name}")
-
-    def on_lag_sample(self, late_s: float) -> None:
-        """The one task that is measured all the time also watches the watchdog."""
-        self.watchdog_watch.look()
-        if late_s > self.config.settings.guarding.loop_stall_s_max:
-            self.look_now("loop_lag")  # before anything is decided on what is old by now
-
-    def lag_seen(self) -> LagSeen:
-        window = self.lag.window
-        late_s = window.values(self.seams.clock.mono_s(), WINDOW_S)
-        full = self.seams.clock.mono_s() - self.started_mono_s >= WINDOW_S
-        return LagSeen(percentile(late_s, 0.95), max(late_s, default=None), window.taken, full)
-
-    def take_listing(self, venue: VenueId, instrument: Instrument) -> None:
-        """Filters and status as the venue has them now. What changed is told; the next decision uses it."""
-        before = self.instruments.get(venue)
-        self.instruments[venue] = instrument
-        self.links[venue].listed_mono_s = self.seams.clock.mono_s()
-        if before is None or before == instrument:
-            return
-        changed = asdict(instrument).items() - asdict(before).items()
-        told = ", ".join(f"{name} {getattr(before, name)} → {value}" for name, value in sorted(changed))
-        self.journal.say("WARN", "listing", f"{venue} {self.pair}: {told}", venue=venue, symbol=self.pair)
-        self.pipeline.wake()
-        listing = self.watches.get("listing")
-        if listing is not None:
-            listing.look()
-
-    # --- the status page's own lines
-
-    def report_components(self) -> None:
-        view = self.modes.view
-        if view.hold is not None:
-            self.board.put("mode", "Mode", "engine", Health.HOLD, view.hold.line())
-        else:
-            self.board.put("mode", "Mode", "engine", Health.OK, str(view.mode))
-        self._report_loop(view)
-        for venue in self.venues:
-            self._report_venue(venue)
-
-    def report_approvals(self, pending: Sequence[Approval]) -> None:
-        """A proposal that waits is a WARN: a person has to do something."""
-        metrics: dict[str, Metric] = {"pending": len(pending), "two_man_rule": self.config.settings.start.two_man_rule}
-        waiting = [f"{each.id} ({each.said()}) of {each.proposer}" for each in pending]
-        idle = "nothing waits" if metrics["two_man_rule"] else "the Two-Man Rule is off"
-        summary = f"waits for another person: {', '.join(waiting)}" if waiting else idle
-        health = Health.WARN if waiting else Health.OK
-        self.board.put("approvals", "Approvals", "control", health, summary, metrics)
-
-    def report_operators(self, problem: str) -> None:
-        """`problem` is why OPERATORS_FILE can't be used as it is now; the list in force is then an older one."""
-        people, approvers = self.people.people, self.people.approvers
-        metrics: dict[str, Metric] = {"people": len(people), "can_approve": len(approvers)}
-        few = self.config.settings.start.two_man_rule and len(approvers) < 2
-        health = Health.WARN if problem or few else Health.OK
-        summary = f"{len(people)} people, {len(approvers)} can approve"
-        if few:
-            summary += ": the Two-Man Rule needs two, nobody can leave HOLD"
-        if problem:
-            summary = f"the older list is in force ({summary}): {problem}"
-        self.board.put("operators", "Operators", "control", health, summary, metrics)
-
-    def _report_loop(self, view: ModeView) -> None:
-        why_not = self.why_not()
-        usable = [v for v in self.venues if self.unusable(v) is None and self.market.distrust(v) is None]
-        few = len(usable) < 2
-        metrics: dict[str, Metric] = {
-            "lots_open": len(self.blotter.lots), "decisions": self.pipeline.decisions, "usable_venues": len(usable),
-            "reference_bps": None if self.basis.value_bps is None else round(self.basis.value_bps, 3),
-            "simulated_lots_open": len(self.simulator.blotter.lots),
-        }
-        doing = "simulating: dry_run_only is on" if view.dry_run_only else "trading"
-        summary = f"{len(usable)} of {len(self.venues)} venues usable; {why_not or doing}"
-        health = Health.HOLD if view.hold is not None else Health.WARN if few else Health.OK
-        self.board.put("loop", "Spread loop", "engine", health, summary, metrics)
-
-    def _report_venue(self, venue: VenueId) -> None:
-        link, book, gateway = self.links[venue], self.market.books[venue], self.gateways[venue]
-        problem = self.unusable(venue) or self.market.distrust(venue)
-        age = self.book_ages_s()[venue]
-        metrics: dict[str, Metric] = {
-            "book_age_s": None if age is None else round(age, 3), "resyncs": book.resyncs,
-            "frames": link.feed.frames, "malformed": link.feed.violations + book.malformed,
-            "clock_offset_ms": None if gateway.offset_ms is None else round(gateway.offset_ms, 1),
-        }
-        health = Health.OK if problem is None else Health.WARN
-        summary = problem or "connected, synchronised, reconciled"
-        self.board.put(f"venue:{venue}", venue, "venues", health, summary, metrics)

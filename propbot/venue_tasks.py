@@ -13,6 +13,7 @@ from propbot.domain.money import amount_text
 from propbot.execution.first_contact import meet_venue
 from propbot.feeds.private import PrivateFeed
 from propbot.feeds.public import PublicFeed
+from propbot.hearing import mark_met, on_access_refused, on_private_down, on_private_event, on_private_up
 from propbot.kit.supervise import Backoff, describe, run_restarting
 from propbot.listing import run_listing
 from propbot.service import Service
@@ -59,8 +60,8 @@ async def _run_private(service: Service, venue: VenueId) -> None:
     await service.links[venue].met_once.wait()  # what is signed needs the venue's clock
     feed = service.private_feeds[venue] = PrivateFeed(
         network=service.seams.network, endpoints=each.endpoints, dialect=gateway.dialect, ask=gateway.ask,
-        ts_ms=gateway.ts_ms, clock=service.seams.clock, on_event=partial(service.on_private_event, venue),
-        on_up=partial(service.on_private_up, venue), on_down=partial(service.on_private_down, venue),
+        ts_ms=gateway.ts_ms, clock=service.seams.clock, on_event=partial(on_private_event, service, venue),
+        on_up=partial(on_private_up, service, venue), on_down=partial(on_private_down, service, venue),
         on_problem=partial(service.on_problem, venue), open_websocket=service.seams.open_websocket,
         health=service.links[venue].private, on_unreadable=service.on_unreadable,
     )
@@ -88,12 +89,12 @@ async def _meet(service: Service, venue: VenueId) -> None:
     try:
         met = await meet_venue(venue, service.pair, service.gateways[venue], service.ledger)
     except AccessRefused as error:
-        service.on_access_refused(venue, str(error))
+        on_access_refused(service, venue, str(error))
         raise
     except (VenueError, LedgerError) as error:
         link.meeting_error = str(error)
         raise
-    service.mark_met(venue, met)
+    mark_met(service, venue, met)
     service.journal.say("INFO", "venue", f"{venue} met", venue=venue, taker_fee_bps=amount_text(met.fees.taker_bps))
     service.reconciler.look_now(venue)
 

@@ -27,7 +27,8 @@ from propbot.replay.market import ReplayedMarket
 from propbot.replay.result import AtEnd, BookAtEnd
 from propbot.replay.sampler import run_sampler
 from propbot.replay.trace import ReplayTrace
-from propbot.service import Seams, Service, ServiceConfig
+from propbot.seams import Seams, ServiceConfig
+from propbot.service import Service
 from propbot.settings import Settings
 from propbot.simvenue.host import HostAccess, HostConfig, run_host
 

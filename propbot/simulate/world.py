@@ -36,8 +36,9 @@ from propbot.kit.net import MemoryNetwork
 from propbot.kit.threads import open_inline_worker
 from propbot.kit.trace import MemoryTrace, Trace
 from propbot.kit.ws_clients import WS_CLIENTS
+from propbot.seams import Seams, ServiceConfig
 from propbot.secrets.keyring import Keyring
-from propbot.service import Seams, Service, ServiceConfig
+from propbot.service import Service
 from propbot.settings import Settings, load_settings
 from propbot.simulate.mortal import (
     Killed,

@@ -21,7 +21,7 @@ from propbot.kit.disk import open_sqlite
 from propbot.kit.net import MemoryNetwork
 from propbot.kit.threads import open_thread_worker
 from propbot.kit.trace import no_trace
-from propbot.service import Seams, ServiceConfig, VenueConfig
+from propbot.seams import Seams, ServiceConfig, VenueConfig
 from propbot.settings import load_settings
 from propbot.simvenue.host import HostConfig, run_host
 from propbot.simvenue.synthetic import SyntheticMarket

@@ -263,7 +263,7 @@ async def test_a_hold_while_the_approval_is_written_spends_it_without_effect(
 
         async def decide_and_be_overtaken(decided: Any) -> bool:
             first = await decide(decided)
-            callers.bot.enter_hold("binance-um BTCUSDT ledger 0.012, venue 0.010", "guard:recon")
+            callers.bot.modes.hold("binance-um BTCUSDT ledger 0.012, venue 0.010", "guard:recon")
             return first
 
         ledger.decide_approval = decide_and_be_overtaken  # type: ignore[method-assign]

@@ -16,7 +16,7 @@ from propbot.kit.net import MemoryNetwork
 from propbot.kit.threads import open_thread_worker
 from propbot.kit.trace import no_trace
 from propbot.messaging import check_chat
-from propbot.service import Seams, ServiceConfig
+from propbot.seams import Seams, ServiceConfig
 from propbot.settings import load_settings
 from tests.unit.telegram.conftest import open_rig
 

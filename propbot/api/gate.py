@@ -39,6 +39,7 @@ LABEL_MAX = 63
 """Characters of a name without a dot (RFC 1035); the framework fails at a longer one."""
 _LOOPBACK_HOST = re.compile(r"(localhost|127\.0\.0\.1|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
 _NAMED_HOST = re.compile(r"([a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(?:\.[a-z0-9_-]+)*)\.?(:[0-9]{1,5})?", re.IGNORECASE)
+_FORWARDED = re.compile(r"\[(?P<v6>[0-9a-fA-F:.]+)\](:[0-9]{1,5})?|(?P<v4>[0-9.]+):[0-9]{1,5}")
 _ADDRESS_HOST = re.compile(r"([0-9.]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?")
 
 
@@ -65,11 +66,11 @@ class Door:
 
     def address_of(self, peer: str, forwarded: str) -> str:
         """Who asks: the peer, or whom the nearest proxies that are not ours say they speak for."""
-        address = peer
+        address = _without_port(peer)
         for each in reversed(forwarded[-FORWARDED_BYTES_MAX:].split(",") if forwarded else ()):
             if not self._is_proxy(address):
                 break
-            address = each.strip()
+            address = _without_port(each.strip())
         return address
 
     def _is_proxy(self, address: str) -> bool:
@@ -78,6 +79,18 @@ class Door:
         except ValueError:
             return False
         return any(found in network for network in self.proxies)
+
+
+def _without_port(address: str) -> str:
+    """Some proxies say a port as well, and each connection would count as an address of its own. An IPv4 address that
+    a socket of IPv6 wraps is that address."""
+    found = _FORWARDED.fullmatch(address)
+    try:
+        plain = ipaddress.ip_address(found["v6"] or found["v4"] if found is not None else address)
+    except ValueError:
+        return address
+    mapped = plain.ipv4_mapped if isinstance(plain, ipaddress.IPv6Address) else None
+    return str(mapped or plain)
 
 
 def _is_address(host: str) -> bool:

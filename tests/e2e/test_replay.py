@@ -122,6 +122,7 @@ def test_two_processes_leave_the_same_trace(base: Replayed, tmp_path: Path) -> N
     assert {name: again.told[name] for name in same} == {name: base.told[name] for name in same}
 
 
+@pytest.mark.thorough
 def test_another_threshold_another_environment_and_another_pace(tmp_path: Path) -> None:
     """The first changes the trace; what stands in the environment, and how fast it is played, change nothing."""
     files = cut_recordings(tmp_path / "cut", 45)
